@@ -1,0 +1,5 @@
+"""The write side of kerasgen: files in, a TileDB database out; the database's layout, catalogue and raw reader."""
+
+from db_ingest.ingest import IngestResult, ingest
+
+__all__ = ["IngestResult", "ingest"]

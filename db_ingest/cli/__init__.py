@@ -1,0 +1,1 @@
+"""Commands of the write side, and the frame that every command of kerasgen stands in."""

@@ -1,0 +1,254 @@
+"""The frame of a command: flags from a function's signature, a config file, errors in one line, an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from db_ingest.errors import InputError, KerasgenError
+
+log = logging.getLogger("kerasgen")
+
+_FRAME = ("config", "print_config", "verbose", "quiet", "debug")
+
+
+def none_or(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Turn a converter into one that also takes the word ``None``."""
+
+    def convert(text: str) -> Any:
+        return None if text == "None" else kind(text)
+
+    convert.__name__ = getattr(kind, "__name__", "value")
+    return convert
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of a command; its name and its default are the function's parameter.
+
+    Args:
+        help: what it does, units included.
+        type: converter of one word.
+        many: takes one or more words and gives a list.
+        choices: the words allowed, if not any.
+        group: heading it stands under in ``--help``.
+        metavar: placeholder in ``--help``.
+    """
+
+    help: str
+    type: Callable[[str], Any] = str
+    many: bool = False
+    choices: Sequence[str] | None = None
+    group: str = "options"
+    metavar: str | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and the function of the same name.
+
+    Args:
+        prog: name on the shell.
+        function: ``"module:function"``; its module must be quick to import.
+        flags: a :class:`Flag` for each parameter of the function, by name.
+        report: prints what the function returned.
+        epilog: examples shown under the flags.
+        hidden: parameters of the function that the shell cannot give.
+    """
+
+    prog: str
+    function: str
+    flags: Mapping[str, Flag]
+    report: Callable[[Any], None]
+    epilog: str = ""
+    hidden: tuple[str, ...] = ()
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        module, _, name = self.function.partition(":")
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The function's parameters that are flags, in order."""
+        parameters = inspect.signature(self.load()).parameters
+        return {name: p for name, p in parameters.items() if name not in self.hidden}
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Build the parser."""
+        summary = (inspect.getdoc(self.load()) or "").split("\n\n")[0]
+        parser = _Parser(
+            prog=self.prog,
+            description=" ".join(summary.split()),
+            epilog=self.epilog,
+            formatter_class=_formatter(),
+            allow_abbrev=False,
+        )
+        groups: dict[str, Any] = {}
+        for name, parameter in self.parameters().items():
+            flag = self.flags[name]
+            group = groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+            _add(group, name, flag, parameter.default)
+        frame = parser.add_argument_group("every command")
+        frame.add_argument("--config", metavar="FILE.yaml", help="read flags by name from YAML; the line overrules it")
+        frame.add_argument("--print_config", action="store_true", help="print the resolved flags as YAML and end")
+        frame.add_argument("--verbose", action="store_true", help="say more while working")
+        frame.add_argument("--quiet", action="store_true", help="say only warnings and errors")
+        frame.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        frame.add_argument("--version", action="version", version=_version())
+        return parser
+
+    def run(self, argv: Sequence[str] | None = None) -> int:
+        """Parse, call and report; returns the exit status."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        try:
+            parser = self.parser()
+            given = vars(parser.parse_args(_with_config(parser, words)))
+        except InputError as error:
+            return _say(self.prog, error)
+        frame = {name: given.pop(name) for name in _FRAME}
+        if frame["print_config"]:
+            import yaml
+
+            sys.stdout.write(yaml.safe_dump(given, sort_keys=False))
+            return 0
+        _set_up_logging(verbose=frame["verbose"], quiet=frame["quiet"])
+        try:
+            self.report(self.load()(**given))
+            sys.stdout.flush()
+        except KerasgenError as error:
+            if frame["debug"]:
+                raise
+            return _say(self.prog, error)
+        except KeyboardInterrupt:
+            return _say(self.prog, "interrupted")
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            if frame["debug"]:
+                raise
+            return _say(self.prog, f"failed: {type(error).__name__}: {error} (--debug shows where)")
+        return 0
+
+
+def run_group(prog: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
+    """Run one of several commands by the first word of the line, e.g. ``gen_db info``."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in commands:
+        return commands[words[0]].run(words[1:])
+    parser = _Parser(prog=prog, formatter_class=_formatter(), allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=_version())
+    inner = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        inner.add_parser(name, help=(inspect.getdoc(command.load()) or "").split("\n")[0])
+    parser.parse_args(words)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def _formatter() -> Any:
+    if not sys.stdout.isatty():
+        return argparse.HelpFormatter
+    from rich_argparse import HelpPreviewAction, RichHelpFormatter  # noqa: F401
+
+    return RichHelpFormatter
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"kerasgen {version('kerasgen')}"
+
+
+def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
+    required = default is inspect.Parameter.empty
+    text = flag.help.replace("%", "%%")
+    if isinstance(default, bool):
+        action = argparse.BooleanOptionalAction if default else "store_true"
+        group.add_argument(f"--{name}", action=action, default=default, help=text)
+        return
+    if not required and default is not None:
+        shown = " ".join(str(item) for item in default) if isinstance(default, (list, tuple)) else default
+        text += f" (default: {shown})"
+    group.add_argument(
+        f"--{name}",
+        type=flag.type,
+        nargs="+" if flag.many else None,
+        choices=flag.choices,
+        metavar=flag.metavar,
+        default=None if required else default,
+        required=required,
+        help=text,
+    )
+
+
+def _with_config(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """Put the words of ``--config`` before those of the line, so that the line wins."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    path = finder.parse_known_args(words)[0].config
+    if path is None:
+        return words
+    import yaml
+
+    try:
+        with open(path) as handle:
+            document = yaml.safe_load(handle)
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"--config {path}: expected flags and their values")
+    known = {action.dest: action for action in parser._actions}
+    result: list[str] = []
+    for key, value in document.items():
+        action = known.get(key)
+        if action is None or key in (*_FRAME, "help", "version"):
+            raise InputError(f"--config {path}: {parser.prog} has no flag {key!r}")
+        if isinstance(action, argparse.BooleanOptionalAction) or action.nargs == 0:
+            if not isinstance(value, bool):
+                raise InputError(f"--config {path}: {key} is {value!r}; expected true or false")
+            if value:
+                result.append(f"--{key}")
+            elif isinstance(action, argparse.BooleanOptionalAction):
+                result.append(f"--no-{key}")
+        elif value is not None:
+            # One word with "=" for a single value, so that a value may begin with a dash.
+            if isinstance(value, list):
+                result += [f"--{key}", *(_word(item) for item in value)]
+            elif action.nargs == "+":
+                result += [f"--{key}", _word(value)]
+            else:
+                result.append(f"--{key}={_word(value)}")
+    return result + words
+
+
+def _word(value: Any) -> str:
+    return ",".join(_word(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _set_up_logging(*, verbose: bool, quiet: bool) -> None:
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [handler]
+    log.propagate = False
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+
+def _say(prog: str, error: object) -> int:
+    sys.stderr.write(f"{prog}: error: {' '.join(str(error).split())}\n")
+    return error.exit_status if isinstance(error, KerasgenError) else 1

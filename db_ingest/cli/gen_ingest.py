@@ -1,0 +1,62 @@
+"""``gen_ingest``: files in, database out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from db_ingest.cli.base import Command, Flag, log
+from db_ingest.samples import PRESETS
+
+if TYPE_CHECKING:
+    from db_ingest.ingest import IngestResult
+
+
+def _report(result: IngestResult) -> None:
+    estimate = result.estimate
+    if result.report is None:
+        sys.stdout.write(
+            f"All inputs are sound. Ahead: {estimate['bases'] / 1e6:,.1f} Mb to write, "
+            f"about {max(estimate['seconds'], 1):,.0f} s, {estimate['memory_bytes'] / 1e9:.1f} GB of memory, "
+            f"{estimate['disk_bytes'] / 1e6:,.1f} MB of disk. Nothing was written.\n"
+        )
+        return
+    for line in result.report.lines:
+        sys.stdout.write(f"{line}\n")
+    for line in result.report.warnings:
+        log.warning("warning: %s", line)
+    sys.stdout.write(f"{result.uri}: {len(result.written)} track(s) written, {len(result.unchanged)} unchanged\n")
+
+
+COMMAND = Command(
+    prog="gen_ingest",
+    function="db_ingest.ingest:ingest",
+    report=_report,
+    epilog=(
+        "example: gen_ingest --tdb_array db --ref_fasta hg38.fa --tiledb_metadata samples.tsv "
+        "--attribute_config encode_pipeline"
+    ),
+    flags={
+        "tdb_array": Flag("local path of the database; made if there is none", metavar="URI"),
+        "tiledb_metadata": Flag(
+            "samples table, tab separated: 'dataset' and one column an attribute; a cell is a path or empty",
+            metavar="TSV",
+        ),
+        "ref_fasta": Flag("genome sequence to store (FASTA, plain or gzipped)", metavar="FASTA"),
+        "chrom_sizes": Flag("chromosomes to store and their sizes; taken from the FASTA when not given", metavar="FILE"),
+        "attribute_config": Flag("a preset of attribute types", choices=list(PRESETS)),
+        "attribute_config_file": Flag(
+            "attribute and type, tab separated, or YAML with options; types: bigwig, bed_no_summit, "
+            "bed_summit_from_peak_center, bed_summit_from_last_col",
+            metavar="FILE",
+        ),
+        "overwrite": Flag("replace tracks whose file or settings have changed"),
+        "threads": Flag("chromosomes worked on at a time; 0 uses all cores", type=int),
+        "dry_run": Flag("check all inputs and estimate time, memory and disk, but write nothing"),
+    },
+)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(COMMAND.run())

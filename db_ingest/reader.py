@@ -1,0 +1,68 @@
+"""The raw reader: positions of one row of one member, as they lie in the arrays."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import tiledb
+
+from db_ingest import storage
+from db_ingest.schema import INTERVAL_FIELDS
+
+
+class Reader:
+    """Reads members of one database; arrays are opened once, at the first read, and can be read by threads.
+
+    Args:
+        uri: path or URI of the database.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._arrays: dict[str, tiledb.Array] = {}
+        self._lock = threading.Lock()
+
+    def _array(self, member: str) -> tiledb.Array:
+        with self._lock:
+            if member not in self._arrays:
+                self._arrays[member] = tiledb.open(storage.join(self.uri, member))
+            return self._arrays[member]
+
+    def read(self, member: str, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Values of several stretches of the position axis, laid end to end.
+
+        Args:
+            member: ``"sequence"``, ``"signal/<attribute>"`` or ``"mask/<attribute>"``.
+            row: row of a track; None for the sequence.
+            starts, ends: ``(n,)`` half-open positions, sorted and disjoint.
+        Returns:
+            ``(sum of lengths,)`` uint8 or float32.
+        """
+        array = self._array(member)
+        if len(starts) == 1:
+            stretch = slice(int(starts[0]), int(ends[0]))
+            return array[stretch]["value"] if row is None else array[row, stretch]["value"]
+        ranges = [slice(int(s), int(e) - 1) for s, e in zip(starts, ends, strict=True)]
+        if not ranges:
+            return np.zeros(0, array.schema.attr("value").dtype)
+        found = array.multi_index[ranges] if row is None else array.multi_index[row, ranges]
+        return found["value"].reshape(-1)
+
+    def read_intervals(self, member: str, row: int) -> dict[str, np.ndarray]:
+        """All intervals of a track, by position: ``start`` and the fields of the schema, ``(n,)`` each."""
+        found = self._array(member).multi_index[row, :]
+        order = np.argsort(found["start"], kind="stable")
+        table = {"start": found["start"][order].astype(np.int64)}
+        for name, dtype in INTERVAL_FIELDS.items():
+            values = found[name][order]
+            table[name] = values.astype(str) if dtype.kind == "O" else values
+        table["end"] = table["end"].astype(np.int64)
+        return table
+
+    def close(self) -> None:
+        """Close every open array."""
+        with self._lock:
+            for array in self._arrays.values():
+                array.close()
+            self._arrays.clear()

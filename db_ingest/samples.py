@@ -1,0 +1,195 @@
+"""The samples table and the attribute types: which file becomes which track."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from db_ingest.errors import InputError, MissingFileError
+
+BED_TYPES = ("bed_no_summit", "bed_summit_from_peak_center", "bed_summit_from_last_col")
+TYPES = ("bigwig", *BED_TYPES)
+
+_PEAK, _AMBIG = "bed_summit_from_last_col", "bed_no_summit"
+_STRANDED = {f"count_bigwig_{strand}_5p": "bigwig" for strand in ("plus", "minus", "unstranded")}
+_ENCODE = {
+    "pval_bigwig": "bigwig",
+    "fc_bigwig": "bigwig",
+    **_STRANDED,
+    "idr_peak": _PEAK,
+    "overlap_peak": _PEAK,
+    "ambig_peak": _AMBIG,
+}
+PRESETS: dict[str, dict[str, str]] = {
+    "encode_pipeline": _ENCODE,
+    "encode_pipeline_with_controls": {**_ENCODE, **{f"control_{name}": kind for name, kind in _STRANDED.items()}},
+    "generic_bigwig": {"bigwig_track": "bigwig", "ambig_peak": _AMBIG},
+}
+"""Attribute types of the layouts that kerasAC's users have, by the name of ``--attribute_config``."""
+
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {"bigwig": {"negative": ("auto", "keep", "absolute")}}
+"""Options a type knows and the values each may take, the default first."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """How files of one attribute are read.
+
+    Args:
+        name: the attribute.
+        type: one of :data:`TYPES`.
+        options: settings of the type; ``negative`` of a bigwig is ``auto`` (absolute values for a minus-strand
+            attribute without positive values), ``keep`` or ``absolute``.
+    """
+
+    name: str
+    type: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """``"signal"`` or ``"mask"``."""
+        return "signal" if self.type == "bigwig" else "mask"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the samples table: a file that becomes the track of an attribute and a dataset."""
+
+    attribute: Attribute
+    dataset: str
+    path: Path
+
+
+def attributes_from(preset: str | None, config_file: str | Path | None) -> dict[str, Attribute]:
+    """Attribute types by name, from exactly one of a preset and a file.
+
+    A config file has lines of attribute and type, tab separated, or is YAML: ``name: type`` or
+    ``name: {type: ..., option: ...}``.
+
+    Raises:
+        InputError: both or neither given, or an unknown preset, type or option.
+    """
+    if (preset is None) == (config_file is None):
+        raise InputError("give one of --attribute_config and --attribute_config_file")
+    if preset is not None:
+        if preset not in PRESETS:
+            raise InputError(f"--attribute_config {preset}: unknown; expected one of {', '.join(PRESETS)}")
+        return {name: Attribute(name, kind) for name, kind in PRESETS[preset].items()}
+    assert config_file is not None
+    path = Path(config_file)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file; expected an attribute config (attribute and type, or YAML)")
+    if path.suffix in (".yaml", ".yml"):
+        entries = _read_yaml(path)
+    else:
+        entries = {}
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            fields = line.split("\t") if "\t" in line else line.split()
+            if len(fields) != 2:
+                raise InputError(f"{path}:{number}: expected an attribute and a type, got {line.strip()[:60]!r}")
+            name = fields[0].strip()
+            if name in entries:
+                raise InputError(f"{path}:{number}: attribute {name!r} is there twice")
+            entries[name] = {"type": fields[1].strip()}
+    if not entries:
+        raise InputError(f"{path}: no attributes in it")
+    return {name: _attribute(path, name, dict(entry)) for name, entry in entries.items()}
+
+
+def _read_yaml(path: Path) -> dict[str, dict[str, Any]]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected attributes and their types")
+    return {
+        str(name): dict(entry) if isinstance(entry, dict) else {"type": entry} for name, entry in document.items()
+    }
+
+
+def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{path}: attribute {name!r}; expected letters, digits and _ . + - only")
+    kind = entry.pop("type", None)
+    if kind not in TYPES:
+        raise InputError(f"{path}: attribute {name!r} has type {kind!r}; expected one of {', '.join(TYPES)}")
+    known = OPTIONS.get(kind, {})
+    for option, value in entry.items():
+        if option not in known:
+            raise InputError(
+                f"{path}: attribute {name!r}: unknown option {option!r}; "
+                f"{kind} has {', '.join(known) if known else 'none'}"
+            )
+        if value not in known[option]:
+            raise InputError(
+                f"{path}: attribute {name!r}: {option} is {value!r}; expected one of {', '.join(known[option])}"
+            )
+    return Attribute(name, kind, entry)
+
+
+def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[Cell]:
+    """Read the samples table: tab separated, a header of ``dataset`` and attribute names, a line a dataset.
+
+    A cell is a path or empty. A relative path is looked for in the working folder, then beside the table.
+
+    Raises:
+        InputError: with file and line, for a broken table, a dataset named twice or an unknown attribute.
+        MissingFileError: the table or a file it names does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file; expected a samples table (--tiledb_metadata)")
+    lines = [
+        (number, line.rstrip("\r").split("\t"))
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    if not lines:
+        raise InputError(f"{path}: empty; expected a header of 'dataset' and attribute names")
+    header_number, header = lines[0]
+    header = [name.strip() for name in header]
+    if "dataset" not in header:
+        raise InputError(f"{path}:{header_number}: no column 'dataset' in the header; it has {', '.join(header)[:80]}")
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"{path}:{header_number}: column {name!r} is there twice")
+        if name != "dataset" and name not in attributes:
+            raise InputError(
+                f"{path}:{header_number}: unknown attribute {name!r}; the config has {', '.join(attributes)}"
+            )
+    cells: list[Cell] = []
+    seen: dict[str, int] = {}
+    for number, fields in lines[1:]:
+        if len(fields) > len(header):
+            raise InputError(f"{path}:{number}: {len(fields)} columns; the header has {len(header)}")
+        row = dict(zip(header, [cell.strip() for cell in fields], strict=False))
+        dataset = row.pop("dataset", "")
+        if not dataset:
+            raise InputError(f"{path}:{number}: no dataset name")
+        if dataset in seen:
+            raise InputError(f"{path}:{number}: dataset {dataset!r} is there already, on line {seen[dataset]}")
+        seen[dataset] = number
+        for name, cell in row.items():
+            if cell:
+                cells.append(Cell(attributes[name], dataset, _resolve(path, number, name, cell)))
+    if not cells:
+        raise InputError(f"{path}: names no files; expected a path in at least one cell")
+    return cells
+
+
+def _resolve(table: Path, number: int, column: str, cell: str) -> Path:
+    for candidate in (Path(cell).expanduser(), table.parent / cell):
+        if candidate.is_file():
+            return candidate
+    raise MissingFileError(f"{table}:{number}: column {column!r}: no such file {cell}")
