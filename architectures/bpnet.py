@@ -1,0 +1,184 @@
+"""BPNet: base-resolution profiles and total counts from sequence.
+
+References:
+    Avsec et al. 2021, Nature Genetics 53:354. The trunk is the pre-activation one of the released Kundaje-lab models
+    (ENCODE BPNet and ChromBPNet): the first convolution and every sum stay linear, and a ReLU precedes each dilated
+    convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from architectures.layers import LogSumExp
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a BPNet is built from; the defaults are those of the released models.
+
+    Args:
+        input_length: bp of sequence.
+        output_length: bp of profile.
+        num_tasks: channels of the profile head (2 for one stranded sample); 0 for none.
+        num_counts: channels of the counts head; 0 for none.
+        control_profiles: channels of the control profile input; 0 for none.
+        control_counts: channels of the control log counts input; 0 for none.
+        filters: channels of the trunk.
+        n_dil_layers: dilated convolutions, with dilation 2, 4, 8, ...
+        conv1_kernel_size: width of the first convolution, bp.
+        dilated_kernel_size: width of the dilated convolutions, positions.
+        profile_kernel_size: width of the profile head's convolution, bp.
+        padding: ``"valid"`` crops what a convolution cannot see whole, as the released models; ``"same"`` pads by 0.
+        control_counts_pooling: ``"logsumexp"`` takes the total of the control counts, ``"none"`` each channel.
+        dropout: share of trunk channels dropped, whole along the sequence, before each dilated convolution.
+        counts_dropout: share of pooled channels dropped before the counts head.
+    """
+
+    input_length: int = 2114
+    output_length: int = 1000
+    num_tasks: int = 2
+    num_counts: int = 2
+    control_profiles: int = 0
+    control_counts: int = 0
+    filters: int = 64
+    n_dil_layers: int = 8
+    conv1_kernel_size: int = 21
+    dilated_kernel_size: int = 3
+    profile_kernel_size: int = 75
+    padding: str = "valid"
+    control_counts_pooling: str = "logsumexp"
+    dropout: float = 0.0
+    counts_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.padding not in ("valid", "same"):
+            raise ValueError(f"padding {self.padding!r}; expected valid or same")
+        if self.control_counts_pooling not in ("logsumexp", "none"):
+            raise ValueError(f"control_counts_pooling {self.control_counts_pooling!r}; expected logsumexp or none")
+        if self.num_tasks < 1 and self.num_counts < 1:
+            raise ValueError("a BPNet needs a profile head, a counts head or both")
+        for name in ("conv1_kernel_size", "dilated_kernel_size", "profile_kernel_size"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} {getattr(self, name)}; expected an odd number")
+        if self.num_tasks and self.profile_positions < self.output_length:
+            raise ValueError(
+                f"an input of {self.input_length} bp leaves {self.profile_positions} of the {self.output_length} bp of "
+                "profile; lengthen the input, or take fewer dilated layers, a shorter profile_kernel_size or "
+                "padding=same"
+            )
+        if self.trunk_positions < 1:
+            raise ValueError(f"an input of {self.input_length} bp is too short for {self.n_dil_layers} dilated layers")
+
+    @property
+    def trunk_positions(self) -> int:
+        """Positions that leave the trunk."""
+        if self.padding == "same":
+            return self.input_length
+        dilated = (self.dilated_kernel_size - 1) * (2 ** (self.n_dil_layers + 1) - 2)
+        return self.input_length - (self.conv1_kernel_size - 1) - dilated
+
+    @property
+    def profile_positions(self) -> int:
+        """Positions of the profile before it is cropped to its output length."""
+        return self.trunk_positions - (self.profile_kernel_size - 1 if self.padding == "valid" else 0)
+
+    @classmethod
+    def from_data(
+        cls, inputs: Sequence[tuple[int, ...]], outputs: Sequence[tuple[int, ...]], **params: Any
+    ) -> Config:
+        """Derive lengths and channels from the shapes of one sample.
+
+        Args:
+            inputs: ``(length, 4)`` of the sequence, then perhaps ``(length, channels)`` of a control profile and
+                ``(channels,)`` of control log counts.
+            outputs: ``(length, tasks)`` of the profile, ``(tasks,)`` of the log counts, in this order; one may be absent.
+            params: all other settings.
+        Raises:
+            ValueError: shapes a BPNet does not have.
+        """
+        sequence, *controls = inputs
+        if len(sequence) != 2 or sequence[1] != 4:
+            raise ValueError(f"a BPNet's first input is the sequence; got an input of shape {sequence}")
+        profiles, counts = ([s for s in controls if len(s) == n] for n in (2, 1))
+        profile_heads, count_heads = ([s for s in outputs if len(s) == n] for n in (2, 1))
+        if max(map(len, (profiles, counts, profile_heads, count_heads))) > 1:
+            raise ValueError("a BPNet has at most one control profile, one control counts, one profile and one counts")
+        if [*profiles, *counts] != controls or [*profile_heads, *count_heads] != list(outputs):
+            raise ValueError("a BPNet's order is profile before counts, in the inputs and in the outputs")
+        if profiles and profile_heads and profiles[0][0] != profile_heads[0][0]:
+            raise ValueError(f"control profile of {profiles[0][0]} bp, profile of {profile_heads[0][0]}; expected equal")
+        return cls(
+            input_length=sequence[0],
+            output_length=profile_heads[0][0] if profile_heads else 1,
+            num_tasks=profile_heads[0][1] if profile_heads else 0,
+            num_counts=count_heads[0][0] if count_heads else 0,
+            control_profiles=profiles[0][1] if profiles else 0,
+            control_counts=counts[0][0] if counts else 0,
+            **params,
+        )
+
+
+def build(config: Config) -> keras.Model:
+    """Build an uncompiled BPNet.
+
+    Inputs, in order: ``sequence (batch, input_length, 4)``, then those configured of ``control_profile
+    (batch, output_length, control_profiles)`` and ``control_logcounts (batch, control_counts)``. Outputs, in order:
+    ``profile_predictions`` logits ``(batch, output_length, num_tasks)`` and ``logcount_predictions
+    (batch, num_counts)``.
+    """
+    sequence = keras.Input((config.input_length, 4), name="sequence")
+    inputs = [sequence]
+    x = layers.Conv1D(config.filters, config.conv1_kernel_size, padding=config.padding, name="conv_1")(sequence)
+    for number in range(1, config.n_dil_layers + 1):
+        dilation = 2**number
+        h = layers.Activation("relu", name=f"relu_{number}")(x)
+        if config.dropout:
+            h = layers.SpatialDropout1D(config.dropout, name=f"dropout_{number}")(h)
+        h = layers.Conv1D(
+            config.filters,
+            config.dilated_kernel_size,
+            dilation_rate=dilation,
+            padding=config.padding,
+            name=f"dilated_{number}",
+        )(h)
+        if config.padding == "valid":
+            x = layers.Cropping1D(dilation * (config.dilated_kernel_size - 1) // 2, name=f"crop_{number}")(x)
+        x = layers.Add(name=f"sum_{number}")([x, h])
+    x = layers.Activation("relu", name="relu_last")(x)
+
+    outputs = []
+    if config.num_tasks:
+        profile = layers.Conv1D(
+            config.num_tasks, config.profile_kernel_size, padding=config.padding, name="profile_conv"
+        )(x)
+        surplus = config.profile_positions - config.output_length
+        crop = (surplus // 2, surplus - surplus // 2)
+        last = "profile_crop" if config.control_profiles else "profile_predictions"
+        profile = layers.Cropping1D(crop, name=last)(profile)
+        if config.control_profiles:
+            control = keras.Input((config.output_length, config.control_profiles), name="control_profile")
+            inputs.append(control)
+            profile = layers.Concatenate(name="profile_with_control")([profile, control])
+            profile = layers.Conv1D(config.num_tasks, 1, name="profile_predictions")(profile)
+        outputs.append(profile)
+    if config.num_counts:
+        pooled = layers.GlobalAveragePooling1D(name="pool")(x)
+        if config.counts_dropout:
+            pooled = layers.Dropout(config.counts_dropout, name="counts_dropout")(pooled)
+        last = "counts" if config.control_counts else "logcount_predictions"
+        counts = layers.Dense(config.num_counts, name=last)(pooled)
+        if config.control_counts:
+            control = keras.Input((config.control_counts,), name="control_logcounts")
+            inputs.append(control)
+            if config.control_counts_pooling == "logsumexp":
+                control = LogSumExp(name="control_total")(control)
+            counts = layers.Concatenate(name="counts_with_control")([counts, control])
+            counts = layers.Dense(config.num_counts, name="logcount_predictions")(counts)
+        outputs.append(counts)
+    return keras.Model(inputs, outputs, name="bpnet")

@@ -1,0 +1,88 @@
+"""Batches of one epoch as a ``keras.utils.PyDataset``."""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+
+from db_ingest.errors import RunError
+from kerasgen.batches import Arrays, BatchBuilder
+from kerasgen.regions import Plan, Windows
+
+_ATTEMPTS = 50
+
+
+class BatchGenerator(keras.utils.PyDataset):
+    """The batches of one epoch of a plan, from any batch on. What it yields is a function of (seed, epoch, index).
+
+    Samples outside the spec's minima and maxima are replaced by other draws of the same kind, so a batch keeps its size.
+
+    Args:
+        builder: makes the arrays.
+        plan: which windows, in which order.
+        batch_size: samples a batch. A plan that is not fixed drops the last, smaller batch of an epoch.
+        epoch: number of the epoch, from 0.
+        first_batch: batches of the epoch to leave out, for resuming.
+        threads: batches prepared at a time, ahead of the training.
+        max_queue_size: batches kept ready.
+
+    Attributes:
+        ready: when each batch was ready (``time.perf_counter``), by its number in this generator.
+
+    Raises:
+        RunError: while drawing, where the filters leave nothing to replace a sample with.
+    """
+
+    def __init__(
+        self,
+        builder: BatchBuilder,
+        plan: Plan,
+        batch_size: int,
+        *,
+        epoch: int = 0,
+        first_batch: int = 0,
+        threads: int = 2,
+        max_queue_size: int = 10,
+    ) -> None:
+        super().__init__(workers=max(threads, 1), use_multiprocessing=False, max_queue_size=max_queue_size)
+        self.builder = builder
+        self.plan = plan
+        self.batch_size = min(batch_size, max(len(plan), 1))
+        self.number = epoch
+        self.first_batch = first_batch
+        self.windows = plan.epoch(epoch)
+        self.ready: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        samples = len(self.windows.centre)
+        whole = samples // self.batch_size if not self.plan.fixed else -(-samples // self.batch_size)
+        return max(whole - self.first_batch, 0)
+
+    def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
+        """Inputs and labels of a batch, fresh float32 arrays."""
+        batch = index + self.first_batch
+        windows = self.windows.take(slice(batch * self.batch_size, (batch + 1) * self.batch_size))
+        inputs, outputs = self.builder.inputs(windows), self.builder.outputs(windows)
+        if self.builder.is_filtered and not self.plan.fixed:
+            self._replace_rejected(windows, inputs, outputs, batch)
+        self.ready[index] = time.perf_counter()
+        return inputs, outputs
+
+    def _replace_rejected(self, windows: Windows, inputs: Arrays, outputs: Arrays, batch: int) -> None:
+        rejected = np.flatnonzero(~self.builder.accepted(windows, inputs, outputs))
+        for attempt in range(_ATTEMPTS):
+            if len(rejected) == 0:
+                return
+            other = self.plan.redraw(windows.take(rejected), self.number, batch, attempt)
+            new_inputs, new_outputs = self.builder.inputs(other), self.builder.outputs(other)
+            good = self.builder.accepted(other, new_inputs, new_outputs)
+            for target, new in zip((*inputs, *outputs), (*new_inputs, *new_outputs), strict=True):
+                target[rejected[good]] = new[good]
+            rejected = rejected[~good]
+        if len(rejected):
+            raise RunError(
+                f"{len(rejected)} of {self.batch_size} samples of a batch found no replacement within "
+                "--tdb_input_min/max and --tdb_output_min/max; widen the bounds"
+            )

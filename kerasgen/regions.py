@@ -1,0 +1,334 @@
+"""Where samples are centred: regions of a BED file, peaks of the database, background; and the plan of an epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from db_ingest import intervals
+from db_ingest.errors import InputError
+from db_ingest.genome import Genome
+from kerasgen.database import Database
+
+log = logging.getLogger("kerasgen")
+
+_SCAN = 2**24
+CENTRES = ("summit", "center", "random", "edges")
+
+
+class Windows(NamedTuple):
+    """Where samples lie.
+
+    Args:
+        chromosome: ``(n,) int64`` place in the genome.
+        centre: ``(n,) int64``; a window is ``[centre - flank, centre + flank)``.
+        reverse: ``(n,) bool``, read as the reverse complement.
+        background: ``(n,) bool``, drawn from the background.
+    """
+
+    chromosome: np.ndarray
+    centre: np.ndarray
+    reverse: np.ndarray
+    background: np.ndarray
+
+    def take(self, index: np.ndarray | slice) -> Windows:
+        """The chosen windows."""
+        return Windows(*(part[index] for part in self))
+
+    def __add__(self, other: Windows) -> Windows:  # type: ignore[override]
+        return Windows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
+
+class Source(Protocol):
+    """Something windows can be drawn from."""
+
+    def __len__(self) -> int:
+        """Windows an epoch takes from it when nothing else is said."""
+
+    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
+        """Draw ``count`` windows, or one for each region."""
+
+    def cover(self, flank: int) -> intervals.Spans:
+        """Stretches of the position axis that windows of this flank can touch."""
+
+
+@dataclass(frozen=True)
+class Loci:
+    """Regions with a range of centres each: a fixed centre with jitter, or anywhere in a peak.
+
+    Args:
+        genome: their chromosomes.
+        chromosome: ``(n,) int64`` places in the genome.
+        low, high: ``(n,) int64`` first and last possible centre.
+        reverse: ``(n,) bool``, read as the reverse complement.
+    """
+
+    genome: Genome
+    chromosome: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    reverse: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
+        """Each region once, at a random centre of its range; ``count`` takes a random part or several rounds.
+
+        What a region holds depends on the generator's state and the region alone, not on ``count``.
+        """
+        centre = rng.integers(self.low, self.high + 1)
+        everything = Windows(self.chromosome, centre, self.reverse, np.zeros(len(self), bool))
+        if count is None or count == len(self):
+            return everything
+        rounds = [rng.permutation(len(self)) for _ in range(-(-count // len(self)))]
+        return everything.take(np.concatenate(rounds)[:count])
+
+    def cover(self, flank: int) -> intervals.Spans:
+        """Stretches of the position axis that windows of this flank can touch."""
+        sizes = self.genome.size_array()[self.chromosome]
+        offset = self.genome.offsets[self.chromosome]
+        start = np.clip(self.low - flank, 0, sizes)
+        end = np.clip(self.high + flank, 0, sizes)
+        return intervals.merge(offset + start, offset + end)
+
+    def spans(self) -> intervals.Spans:
+        """Union of the ranges of centres, on the position axis."""
+        offset = self.genome.offsets[self.chromosome]
+        return intervals.merge(offset + self.low, offset + self.high + 1)
+
+    def keep(self, flags: np.ndarray) -> Loci:
+        """The regions flagged."""
+        return Loci(self.genome, self.chromosome[flags], self.low[flags], self.high[flags], self.reverse[flags])
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Stretches every base of which is equally likely to be a centre.
+
+    Args:
+        genome: their chromosomes.
+        spans: sorted disjoint stretches of the position axis.
+        background: whether windows drawn are flagged as background.
+    """
+
+    genome: Genome
+    spans: intervals.Spans
+    background: bool = False
+
+    def __len__(self) -> int:
+        return len(self.spans[0])
+
+    @property
+    def total(self) -> int:
+        """Number of bases."""
+        return int((self.spans[1] - self.spans[0]).sum())
+
+    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
+        """``count`` centres (as many as stretches, if None), uniform over bases."""
+        count = len(self) if count is None else count
+        ends = np.cumsum(self.spans[1] - self.spans[0])
+        base = rng.integers(0, ends[-1], count)
+        stretch = np.searchsorted(ends, base, side="right")
+        position = self.spans[1][stretch] - (ends[stretch] - base)
+        place = np.searchsorted(self.genome.offsets, position, side="right") - 1
+        flags = np.zeros(count, bool)
+        return Windows(place, position - self.genome.offsets[place], flags, np.full(count, self.background))
+
+    def cover(self, flank: int) -> intervals.Spans:
+        """Stretches of the position axis that windows of this flank can touch."""
+        return widen(self.genome, self.spans, flank)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which windows an epoch holds, and in which order: a function of the seed and the epoch.
+
+    Args:
+        positives: peaks or BED regions.
+        background: None, or where the rest is drawn from.
+        positive_share: share of the samples that come from ``positives``.
+        count: samples an epoch; None takes every positive once.
+        revcomp: read a random half as the reverse complement.
+        oriented: regions carry their strand; background gets a random one.
+        seed: of all draws.
+        fixed: every epoch is the same and in the order of the regions (validation, prediction).
+    """
+
+    positives: Source
+    background: Bases | None = None
+    positive_share: float = 1.0
+    count: int | None = None
+    revcomp: bool = False
+    oriented: bool = False
+    seed: int = 1234
+    fixed: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Positives and background samples an epoch."""
+        if self.count is not None:
+            positives = round(self.count * self.positive_share) if self.background is not None else self.count
+            return positives, self.count - positives
+        positives = len(self.positives)
+        if self.background is None:
+            return positives, 0
+        return positives, round(positives * (1 - self.positive_share) / self.positive_share)
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def generator(self, epoch: int, *stream: int) -> np.random.Generator:
+        """Random numbers of one epoch and purpose."""
+        return np.random.default_rng((self.seed, 0 if self.fixed else epoch, *stream))
+
+    def epoch(self, epoch: int) -> Windows:
+        """All windows of an epoch, in order."""
+        positives, background = self.sizes
+        windows = self._turn(self.positives.draw(self.generator(epoch, 0), positives), epoch, 1)
+        if background and self.background is not None:
+            windows += self._turn(self.background.draw(self.generator(epoch, 2), background), epoch, 3)
+        if self.fixed:
+            return windows
+        return windows.take(self.generator(epoch, 4).permutation(len(windows.centre)))
+
+    def redraw(self, windows: Windows, epoch: int, batch: int, attempt: int) -> Windows:
+        """Other windows of the same kinds, in place of ``windows``; ``attempt`` counts from 0."""
+        kinds = []
+        for number, (source, chosen) in enumerate(
+            ((self.positives, ~windows.background), (self.background, windows.background))
+        ):
+            if not chosen.any() or source is None:
+                continue
+            rng = self.generator(epoch, 5 + number, batch, attempt)
+            count = int(chosen.sum())
+            drawn = source.draw(rng, count)
+            if count == len(source):
+                drawn = drawn.take(rng.permutation(count))
+            kinds.append((np.flatnonzero(chosen), self._turn(drawn, epoch, 7 + number, batch, attempt)))
+        result = Windows(*(part.copy() for part in windows))
+        for places, drawn in kinds:
+            for target, part in zip(result, drawn, strict=True):
+                target[places] = part
+        return result
+
+    def _turn(self, windows: Windows, epoch: int, *stream: int) -> Windows:
+        """Decide which windows are read as the reverse complement."""
+        count = len(windows.centre)
+        if self.revcomp or (self.oriented and windows.background.any()):
+            coin = self.generator(epoch, *stream).random(count) < 0.5
+            return windows._replace(reverse=windows.reverse ^ coin)
+        return windows
+
+    def cover(self, flank: int) -> intervals.Spans:
+        """Stretches of the position axis that windows of this flank can touch."""
+        spans = self.positives.cover(flank)
+        if self.background is None or self.sizes[1] == 0:
+            return spans
+        other = self.background.cover(flank)
+        return intervals.merge(np.concatenate([spans[0], other[0]]), np.concatenate([spans[1], other[1]]))
+
+
+def widen(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
+    """Stretches of the position axis lengthened by ``flank`` on both sides, within their chromosomes."""
+    place = np.searchsorted(genome.offsets, spans[0], side="right") - 1
+    lower, upper = genome.offsets[place], genome.offsets[place] + genome.size_array()[place]
+    return intervals.merge(np.maximum(spans[0] - flank, lower), np.minimum(spans[1] + flank, upper))
+
+
+def chromosome_spans(genome: Genome, chromosomes: Sequence[str]) -> intervals.Spans:
+    """Whole chromosomes as stretches of the position axis."""
+    places = np.array(sorted(genome.index(name) for name in chromosomes), np.int64)
+    return genome.offsets[places], genome.offsets[places] + genome.size_array()[places]
+
+
+def from_bed(
+    path: str,
+    genome: Genome,
+    chromosomes: Sequence[str],
+    *,
+    center: str = "summit",
+    draws: int = 1,
+    jitter: int = 0,
+    stranded: bool = False,
+) -> Loci:
+    """Regions of a BED or narrowPeak file on some chromosomes.
+
+    Args:
+        path: the file, plain or gzipped.
+        genome: what intervals must fit into.
+        chromosomes: those to take.
+        center: ``summit`` (of narrowPeak; the centre where none was called), ``center``, ``edges`` (two regions, one at
+            each end) or ``random`` (anywhere in the region, anew each epoch).
+        draws: with ``random``, how many centres a region gets.
+        jitter: a centre moves up to this many bp either way, anew each epoch.
+        stranded: regions on the minus strand are read as the reverse complement.
+    Raises:
+        InputError: a broken file, or no region on the chromosomes.
+    """
+    from db_ingest.formats import bed
+
+    if center not in CENTRES:
+        raise InputError(f"--bed_regions_center {center}: expected one of {', '.join(CENTRES)}")
+    table = bed.read(path, genome)
+    wanted = np.isin(table.chromosome, [genome.index(name) for name in chromosomes])
+    if not wanted.any():
+        raise InputError(f"{path}: no region on {', '.join(chromosomes[:8])}")
+    if stranded and not np.isin(table.strand[wanted], ("+", "-")).all():
+        raise InputError(f"{path}: --bed_regions_stranded needs + or - in column 6 of every region")
+    chromosome, start, end = table.chromosome[wanted], table.start[wanted], table.end[wanted]
+    reverse = (table.strand[wanted] == "-") & stranded
+    if center == "random":
+        low, high = np.repeat(start, draws), np.repeat(end - 1, draws)
+        chromosome, reverse = np.repeat(chromosome, draws), np.repeat(reverse, draws)
+    elif center == "edges":
+        low = high = np.column_stack([start, end - 1]).reshape(-1)
+        chromosome, reverse = np.repeat(chromosome, 2), np.repeat(reverse, 2)
+    else:
+        if center == "summit":
+            low = high = table.summit_or_centre[wanted]
+            absent = int((table.summit[wanted] < 0).sum())
+            if absent:
+                log.info("%s: %s regions without a summit; their centre is used", path, f"{absent:,}")
+        else:
+            low = high = (start + end) // 2
+    last = genome.size_array()[chromosome] - 1
+    return Loci(genome, chromosome, np.clip(low - jitter, 0, last), np.clip(high + jitter, 0, last), reverse)
+
+
+def partition(
+    database: Database,
+    attribute: str,
+    datasets: Sequence[str],
+    threshold: float,
+    chromosomes: Sequence[str],
+) -> intervals.Spans:
+    """Stretches where an attribute of any of ``datasets`` reaches ``threshold``, read in blocks.
+
+    Args:
+        database: holds the attribute, a mask or a signal.
+        datasets: a base counts when any of them reaches the threshold there.
+        threshold: e.g. 1 for anywhere in a peak, 2 for summits only.
+        chromosomes: those to look at.
+    Returns:
+        Sorted disjoint stretches of the position axis.
+    """
+    tracks = [database.track(attribute, dataset) for dataset in datasets]
+    starts, ends = [], []
+    for name in chromosomes:
+        offset = database.genome.offset(name)
+        for first, last in database.genome.chunks(name, _SCAN):
+            reached = np.zeros(last - first, bool)
+            span = (np.array([offset + first]), np.array([offset + last]))
+            for track in tracks:
+                values = database.read(track, span)
+                known = values != 255 if track.kind == "mask" else ~np.isnan(values)
+                reached |= known & (values >= threshold)
+            begin, end = intervals.runs(reached)
+            starts.append(begin + offset + first)
+            ends.append(end + offset + first)
+    return intervals.merge(np.concatenate(starts), np.concatenate(ends))
