@@ -7,8 +7,8 @@ import time
 import keras
 import numpy as np
 
-from db_ingest.errors import RunError
-from kerasgen.batches import Arrays, BatchBuilder
+from db_ingest.errors import InputError, RunError
+from kerasgen.batches import Arrays, BatchBuilder, keep_accepted
 from kerasgen.regions import Plan, Windows
 
 _ATTEMPTS = 50
@@ -27,6 +27,7 @@ class BatchGenerator(keras.utils.PyDataset):
         first_batch: batches of the epoch to leave out, for resuming.
         threads: batches prepared at a time, ahead of the training.
         max_queue_size: batches kept ready.
+        filtered: leave out samples outside the minima and maxima for good, as fits a fixed plan.
 
     Attributes:
         ready: when each batch was ready (``time.perf_counter``), by its number in this generator.
@@ -45,6 +46,7 @@ class BatchGenerator(keras.utils.PyDataset):
         first_batch: int = 0,
         threads: int = 2,
         max_queue_size: int = 10,
+        filtered: bool = False,
     ) -> None:
         super().__init__(workers=max(threads, 1), use_multiprocessing=False, max_queue_size=max_queue_size)
         self.builder = builder
@@ -53,6 +55,10 @@ class BatchGenerator(keras.utils.PyDataset):
         self.number = epoch
         self.first_batch = first_batch
         self.windows = plan.epoch(epoch)
+        if filtered:
+            self.windows = keep_accepted(builder, self.windows, self.batch_size)
+            if len(self.windows.centre) == 0:
+                raise InputError("no validation sample lies within the minima and maxima of --tdb_input and --tdb_output")
         self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:

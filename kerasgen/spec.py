@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -148,39 +148,44 @@ def parse_strand_map(pairs: Sequence[str] | None) -> dict[str, str]:
     return result
 
 
-def parse(
-    database: Database,
-    side: str,
-    *,
-    source_attribute: Sequence[str],
-    datasets: Sequence[str | None] | None,
-    flank: Sequence[int],
-    aggregation: Sequence[str | None] | None,
-    transformation: Sequence[str | None] | None,
-    minimum: Sequence[float | None] | None,
-    maximum: Sequence[float | None] | None,
-) -> tuple[Channels, ...]:
-    """Read the ``--tdb_input_*`` or ``--tdb_output_*`` flags.
+def from_flags(database: Database, flags: Mapping[str, Any]) -> DataSpec:
+    """Read the ``tdb_input_*``, ``tdb_output_*``, pseudocount and strand flags of a command, by their names.
 
     One word an input or output (or a single word for all), channels of one joined by commas, None where nothing applies.
 
-    Args:
-        database: names are checked against it.
-        side: ``"input"`` or ``"output"``, for messages.
     Raises:
         InputError: with the flag, for a wrong number of words or an unknown name.
     """
-    count = len(source_attribute)
+    given = parse_strand_map(flags["strand_map"])
+    for name in (*given, *given.values()):
+        if name not in database.attributes:
+            raise InputError(f"--strand_map: no attribute {name!r}; the database has {', '.join(database.attributes)}")
+    strands = pair_strands([t.attribute for t in database.tracks if t.kind == "signal"], given)
+    spec = DataSpec(
+        inputs=_side(database, "input", flags),
+        outputs=_side(database, "output", flags),
+        pseudocount=flags["tdb_transformation_pseudocount"],
+        strand_map=tuple(strands.items()),
+    )
+    for flag, side in (("num_inputs", spec.inputs), ("num_outputs", spec.outputs)):
+        if flags.get(flag) not in (None, len(side)):
+            raise InputError(f"--{flag} {flags[flag]}: the --tdb flags describe {len(side)}")
+    widths = {channels.width for channels in spec.outputs}
+    if flags.get("num_tasks") is not None and widths != {flags["num_tasks"]}:
+        raise InputError(f"--num_tasks {flags['num_tasks']}: the outputs have {', '.join(map(str, widths))} channels")
+    return spec
 
-    def spread(name: str, values: Sequence[Any] | None) -> tuple[Any, ...]:
-        return _spread(f"--tdb_{side}_{name}", values, count)
 
-    names = spread("datasets", datasets)
-    flanks = spread("flank", flank)
-    aggregations, transformations = spread("aggregation", aggregation), spread("transformation", transformation)
-    minima, maxima = spread("min", minimum), spread("max", maximum)
+def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Channels, ...]:
+    sources = flags[f"tdb_{side}_source_attribute"]
+
+    def spread(name: str) -> tuple[Any, ...]:
+        return _spread(f"--tdb_{side}_{name}", flags[f"tdb_{side}_{name}"], len(sources))
+
+    names, flanks, minima, maxima = spread("datasets"), spread("flank"), spread("min"), spread("max")
+    aggregations, transformations = spread("aggregation"), spread("transformation")
     result = []
-    for i, source in enumerate(source_attribute):
+    for i, source in enumerate(sources):
         _known(f"--tdb_{side}_aggregation", aggregations[i], AGGREGATIONS)
         _known(f"--tdb_{side}_transformation", transformations[i], TRANSFORMATIONS)
         if flanks[i] is None or flanks[i] < 1:
@@ -196,6 +201,8 @@ def parse(
             result.append(Channels(attributes, (), flanks[i]))
             continue
         attributes, chosen = _datasets(database, side, attributes, names[i])
+        if transformations[i] == "counts_to_logit" and aggregations[i]:
+            raise InputError("counts_to_logit turns a profile into logits; expected aggregation None with it")
         channels = Channels(
             attributes, chosen, flanks[i], aggregations[i], transformations[i], minima[i], maxima[i]
         )
@@ -235,11 +242,3 @@ def _datasets(
             "expected one for all or one a channel"
         )
     return attributes, chosen
-
-
-def strand_map_of(database: Database, given: dict[str, str]) -> dict[str, str | None]:
-    """Strand partners of a database's signals; raises :class:`InputError` for a given name it lacks."""
-    for name in (*given, *given.values()):
-        if name not in database.attributes:
-            raise InputError(f"--strand_map: no attribute {name!r}; the database has {', '.join(database.attributes)}")
-    return pair_strands([t.attribute for t in database.tracks if t.kind == "signal"], given)

@@ -1,0 +1,39 @@
+"""``gen_train``: a database in, a model bundle out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from db_ingest.cli.base import Command
+from kerasgen.cli.flags import FLAGS
+
+if TYPE_CHECKING:
+    from kerasgen.training import TrainingResult
+
+
+def _report(result: TrainingResult) -> None:
+    sys.stdout.write(
+        f"{result.prefix}.keras: best of {len(result.history)} epoch(s) is {result.best_epoch}, "
+        f"validation loss {result.best_loss:.5g} ({result.stopped})\n"
+    )
+
+
+COMMAND = Command(
+    prog="gen_train",
+    function="kerasgen.training:train",
+    flags=FLAGS,
+    report=_report,
+    epilog=(
+        "example: gen_train --tdb_array db --model_prefix out/model --tdb_input_source_attribute seq "
+        "--tdb_input_flank 1057 --tdb_output_source_attribute count_bigwig_plus_5p,count_bigwig_minus_5p "
+        "count_bigwig_plus_5p,count_bigwig_minus_5p --tdb_output_flank 500 500 --tdb_output_aggregation None sum "
+        "--tdb_output_transformation None log --bed_regions peaks.narrowPeak --jitter 500 --revcomp --fold 0 "
+        "--genome hg38"
+    ),
+)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(COMMAND.run())

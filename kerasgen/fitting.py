@@ -1,0 +1,233 @@
+"""The loop of epochs, one ``fit`` each: learning rate, early stopping, checkpoints, and how long training waits for data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import signal as signals
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from db_ingest import storage
+from db_ingest.errors import RunError
+from db_ingest.progress import progress as show_progress
+from kerasgen import bundle, checkpoint
+from kerasgen.checkpoint import Progress
+from kerasgen.generators import BatchGenerator
+
+log = logging.getLogger("kerasgen")
+
+LR_FACTOR, LR_MINIMUM = 0.4, 1e-8
+_WAIT_WARNING = 0.10
+
+
+@dataclass
+class Fitting:
+    """A training from its first or a resumed epoch to its end.
+
+    Args:
+        model: compiled, its optimizer built.
+        prefix: of the bundle.
+        batches: ``(epoch, first_batch)`` -> the epoch's batches.
+        validation: the fixed validation batches.
+        document: contents of ``P.json``; the best metrics are added.
+        run: flags kept with the state.
+        epochs, patience, patience_lr, learning_rate, lr_schedule, state_every: flags of ``gen_train``.
+        callbacks: further Keras callbacks.
+        progress: where it is.
+        arrays: of a state to go on from; used for the first epoch.
+    """
+
+    model: keras.Model
+    prefix: str
+    batches: Callable[[int, int], BatchGenerator]
+    validation: BatchGenerator
+    document: dict[str, Any]
+    run: dict[str, Any]
+    epochs: int
+    patience: int
+    patience_lr: int
+    learning_rate: float
+    lr_schedule: str
+    state_every: int
+    callbacks: list[keras.callbacks.Callback]
+    progress: Progress = field(default_factory=Progress)
+    arrays: dict[str, np.ndarray] | None = None
+
+    def run_epochs(self) -> None:
+        """Train until early stopping or the last epoch.
+
+        Raises:
+            RunError: told to stop by a signal (the state is written first), or the loss is not a number.
+        """
+        progress = self.progress
+        if progress.epoch < self.epochs and progress.stopped == _all_done(progress.epoch):
+            progress.stopped = ""
+        with _stop_signal() as stop:
+            while not progress.stopped:
+                if self.lr_schedule == "cosine":
+                    turn = math.pi * progress.epoch / self.epochs
+                    self._set_learning_rate(self.learning_rate * (1 + math.cos(turn)) / 2)
+                elif progress.epoch == 0:
+                    self._set_learning_rate(self.learning_rate)
+                self._finish_epoch(self._run_epoch(stop))
+        if progress.best_epoch < 0:
+            raise RunError("no epoch was trained; --epochs must be 1 or more")
+
+    def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
+        progress = self.progress
+        batches = self.batches(progress.epoch, progress.batch)
+        rate = float(self.model.optimizer.learning_rate)
+        began = time.perf_counter()
+        title = f"epoch {progress.epoch + 1}/{self.epochs}"
+        with show_progress(title, len(batches) * batches.batch_size, "samples") as advance:
+            watch = _Watch(self, batches, advance, stop)
+            history = self.model.fit(
+                batches,
+                validation_data=self.validation,
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1,
+                shuffle=False,
+                verbose=0,
+                callbacks=[watch, *self.callbacks],
+            )
+        self.arrays = None
+        if watch.stopped:
+            raise RunError(
+                f"stopped in epoch {progress.epoch + 1} after {progress.batch} batches; "
+                "the same command with --resume goes on"
+            )
+        progress.seconds += time.perf_counter() - began
+        row = {name: float(values[-1]) for name, values in history.history.items()}
+        return {
+            "epoch": progress.epoch + 1,
+            **row,
+            "learning_rate": rate,
+            "seconds": round(time.perf_counter() - began, 2),
+            "samples_per_second": round(len(batches) * batches.batch_size / max(watch.seconds, 1e-9), 1),
+            "data_wait": round(watch.waited / max(watch.seconds, 1e-9), 4),
+        }
+
+    def _finish_epoch(self, row: dict[str, float]) -> None:
+        progress = self.progress
+        loss = row["val_loss"]
+        if not math.isfinite(row["loss"]) or not math.isfinite(loss):
+            raise RunError(
+                f"the loss of epoch {progress.epoch + 1} is not a number (loss {row['loss']}, val_loss {loss}); "
+                "lower --learning_rate, or look for extreme labels"
+            )
+        progress.history.append(row)
+        improved = loss < progress.best
+        if improved:
+            progress.best, progress.best_epoch, progress.lr_wait = loss, progress.epoch, 0
+            bundle.write_model(self.prefix, self.model)
+        else:
+            progress.lr_wait += 1
+            if self.lr_schedule == "plateau" and progress.lr_wait >= self.patience_lr:
+                self._set_learning_rate(max(row["learning_rate"] * LR_FACTOR, LR_MINIMUM))
+                progress.lr_wait = 0
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.endswith("loss"))
+        log.info(
+            "epoch %d/%d: %s  %s samples/s, %.0f%% waiting for data%s",
+            row["epoch"], self.epochs, shown, f"{row['samples_per_second']:,.0f}", 100 * row["data_wait"],
+            ", best so far" if improved else "",
+        )  # fmt: skip
+        if row["data_wait"] > _WAIT_WARNING and len(progress.history) == 1:
+            log.warning(
+                "training waits for data %.0f%% of the time; raise --threads or --cache_gb", 100 * row["data_wait"]
+            )
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        if progress.epoch - 1 - progress.best_epoch >= self.patience:
+            progress.stopped = f"no better validation loss for {self.patience} epochs"
+        elif progress.epoch >= self.epochs:
+            progress.stopped = _all_done(progress.epoch)
+        _write_log(self.prefix, progress.history)
+        best = progress.history[progress.best_epoch]
+        bundle.write_config(self.prefix, {**self.document, "best": best, "history": progress.history})
+        self.save_state()
+
+    def save_state(self) -> None:
+        """Write ``P.state/``."""
+        if keras.backend.backend() == "jax" and hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        checkpoint.save(self.prefix, self.model, self.progress, self.run)
+
+    def _set_learning_rate(self, rate: float) -> None:
+        self.model.optimizer.learning_rate.assign(rate)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Counts batches, measures waiting, writes the state now and then, and stops between batches when told to."""
+
+    def __init__(
+        self, fitting: Fitting, batches: BatchGenerator, advance: Callable[[int], None], stop: threading.Event
+    ) -> None:
+        super().__init__()
+        self.fitting, self.batches, self.advance, self.stop = fitting, batches, advance, stop
+        self.seconds = self.waited = 0.0
+        self.stopped = False
+        self._last = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.fitting.arrays is not None and self.fitting.progress.batch:
+            checkpoint.restore_metrics(self.model, self.fitting.arrays)
+        self._last = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self._last
+        # A batch that was ready only after the one before had ended kept the model waiting.
+        self.waited += max(0.0, self.batches.ready.pop(batch, self._last) - self._last)
+        self._last = now
+        self.advance(self.batches.batch_size)
+        progress = self.fitting.progress
+        progress.batch += 1
+        if self.stop.is_set() and not self.stopped:
+            self.stopped = self.model.stop_training = True
+            self.fitting.save_state()
+        elif self.fitting.state_every and progress.batch % self.fitting.state_every == 0:
+            self.fitting.save_state()
+            self._last = time.perf_counter()
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and the first Ctrl-C set; only the main thread can listen."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signals.signal(number, handle) for number in (signals.SIGTERM, signals.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signals.signal(number, handler)
+
+
+def _all_done(epochs: int) -> str:
+    return f"all {epochs} epochs done"
+
+
+def _write_log(prefix: str | Path, history: list[dict[str, float]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    storage.replace_bytes(bundle.path_of(prefix, "log.csv"), text.getvalue().encode())
