@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from db_ingest.errors import InputError
-from kerasgen import bundle, checkpoint
+from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
 from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
@@ -136,6 +136,7 @@ def train(
     if lr_schedule not in LR_SCHEDULES:
         raise InputError(f"--lr_schedule {lr_schedule}: expected one of {', '.join(LR_SCHEDULES)}")
 
+    backend.load()
     import keras
 
     from kerasgen import devices

@@ -174,8 +174,8 @@ def _version() -> str:
 def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
     required = default is inspect.Parameter.empty
     text = flag.help.replace("%", "%%")
-    if isinstance(default, bool):
-        action = argparse.BooleanOptionalAction if default else "store_true"
+    if isinstance(default, bool) or flag.type is bool:
+        action = "store_true" if default is False else argparse.BooleanOptionalAction
         group.add_argument(f"--{name}", action=action, default=default, help=text)
         return
     if not required and default is not None:

@@ -73,6 +73,7 @@ FLAGS: dict[str, Flag] = {
     "bed_regions_stranded": Flag(
         "read regions on the minus strand (column 6) as the reverse complement, so that the first of two strand "
         "channels is a region's own",
+        bool,
         group=_REGIONS,
     ),
     "jitter": Flag("move a centre by up to so many bp either way, anew each epoch", int, group=_REGIONS, metavar="BP"),

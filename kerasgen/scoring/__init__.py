@@ -1,0 +1,1 @@
+"""Scores of predictions against labels, one kind of model a file."""
