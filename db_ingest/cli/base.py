@@ -60,7 +60,6 @@ class Command:
         flags: a :class:`Flag` for each parameter of the function, by name.
         report: prints what the function returned.
         epilog: examples shown under the flags.
-        hidden: parameters of the function that the shell cannot give.
     """
 
     prog: str
@@ -68,7 +67,6 @@ class Command:
     flags: Mapping[str, Flag]
     report: Callable[[Any], None]
     epilog: str = ""
-    hidden: tuple[str, ...] = ()
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
@@ -77,8 +75,7 @@ class Command:
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The function's parameters that are flags, in order."""
-        parameters = inspect.signature(self.load()).parameters
-        return {name: p for name, p in parameters.items() if name not in self.hidden}
+        return dict(inspect.signature(self.load()).parameters)
 
     def parser(self) -> argparse.ArgumentParser:
         """Build the parser."""
@@ -87,13 +84,16 @@ class Command:
             prog=self.prog,
             description=" ".join(summary.split()),
             epilog=self.epilog,
+            usage=self._usage(),
             formatter_class=_formatter(),
             allow_abbrev=False,
         )
-        groups: dict[str, Any] = {}
+        groups: dict[str, Any] = {"options": parser}
         for name, parameter in self.parameters().items():
             flag = self.flags[name]
-            group = groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+            if flag.group not in groups:
+                groups[flag.group] = parser.add_argument_group(flag.group)
+            group = groups[flag.group]
             _add(group, name, flag, parameter.default)
         frame = parser.add_argument_group("every command")
         frame.add_argument("--config", metavar="FILE.yaml", help="read flags by name from YAML; the line overrules it")
@@ -103,6 +103,11 @@ class Command:
         frame.add_argument("--debug", action="store_true", help="show the traceback of an error")
         frame.add_argument("--version", action="version", version=_version())
         return parser
+
+    def _usage(self) -> str:
+        needed = [name for name, p in self.parameters().items() if p.default is inspect.Parameter.empty]
+        words = [f"--{name} {self.flags[name].metavar or name.upper()}" for name in needed]
+        return " ".join([self.prog, *words, "[--flag ...]"])
 
     def run(self, argv: Sequence[str] | None = None) -> int:
         """Parse, call and report; returns the exit status."""
@@ -186,7 +191,7 @@ def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
         type=flag.type,
         nargs="+" if flag.many else None,
         choices=flag.choices,
-        metavar=flag.metavar,
+        metavar=flag.metavar or (None if flag.choices else {int: "N", float: "X"}.get(flag.type, "VALUE")),  # type: ignore[call-overload]
         default=None if required else default,
         required=required,
         help=text,

@@ -5,8 +5,6 @@ A flag's name and default are those of the parameter of the function that a comm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from architectures import ARCHITECTURES
 from db_ingest.cli.base import Flag, none_or
 
@@ -167,13 +165,10 @@ FLAGS: dict[str, Flag] = {
     ),
     "smooth_observed_profile": Flag("smooth observed profiles (Gaussian, sigma 7 bp) before scoring"),
     "smooth_predicted_profile": Flag("smooth predicted profiles before scoring"),
+    "out_prefix": Flag("P of the files written", group=_FILES, metavar="P"),
+    "chroms": Flag("chromosomes whose regions are explained (default: all)", many=True, group=_SPLIT, metavar="CHROM"),
     "head": Flag("what to explain: counts, profile or both", choices=("both", "counts", "profile")),
     "task_index": Flag("explain this output channel (default: the sum over channels)", int),
     "num_refs_per_seq": Flag("dinucleotide-shuffled references a sequence", int),
     "max_regions": Flag("explain at most so many regions, spread evenly over all", int),
 }  # fmt: skip
-
-
-def pick(names: Sequence[str]) -> dict[str, Flag]:
-    """The flags of a command."""
-    return {name: FLAGS[name] for name in names}
