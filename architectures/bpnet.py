@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from architectures.layers import LogSumExp
+from architectures.layers import LogSumExp, log
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Config:
         padding: ``"valid"`` crops what a convolution cannot see whole, as the released models; ``"same"`` pads by 0.
         control_counts_pooling: ``"logsumexp"`` takes the total of the control counts, ``"none"`` each channel.
         dropout: share of trunk channels dropped, whole along the sequence, before each dilated convolution.
+        counts_pooling: ``"average"`` takes a dense layer over the mean of the trunk, as the released models;
+            ``"rates"`` adds up a rate at each position of the output window, as the logarithm of their mean, which learns
+            from far fewer regions.
         counts_dropout: share of pooled channels dropped before the counts head.
     """
 
@@ -53,6 +56,7 @@ class Config:
     profile_kernel_size: int = 75
     padding: str = "valid"
     control_counts_pooling: str = "logsumexp"
+    counts_pooling: str = "average"
     dropout: float = 0.0
     counts_dropout: float = 0.0
 
@@ -61,12 +65,14 @@ class Config:
             raise ValueError(f"padding {self.padding!r}; expected valid or same")
         if self.control_counts_pooling not in ("logsumexp", "none"):
             raise ValueError(f"control_counts_pooling {self.control_counts_pooling!r}; expected logsumexp or none")
+        if self.counts_pooling not in ("average", "rates"):
+            raise ValueError(f"counts_pooling {self.counts_pooling!r}; expected average or rates")
         if self.num_tasks < 1 and self.num_counts < 1:
             raise ValueError("a BPNet needs a profile head, a counts head or both")
         for name in ("conv1_kernel_size", "dilated_kernel_size", "profile_kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} {getattr(self, name)}; expected an odd number")
-        if self.num_tasks and self.profile_positions < self.output_length:
+        if self.looks_at_positions and self.profile_positions < self.output_length:
             raise ValueError(
                 f"an input of {self.input_length} bp leaves {self.profile_positions} of the {self.output_length} bp of "
                 "profile; lengthen the input, or take fewer dilated layers, a shorter profile_kernel_size or "
@@ -82,6 +88,11 @@ class Config:
             return self.input_length
         dilated = (self.dilated_kernel_size - 1) * (2 ** (self.n_dil_layers + 1) - 2)
         return self.input_length - (self.conv1_kernel_size - 1) - dilated
+
+    @property
+    def looks_at_positions(self) -> bool:
+        """Whether a head has an output at each position."""
+        return self.num_tasks > 0 or self.counts_pooling == "rates"
 
     @property
     def profile_positions(self) -> int:
@@ -154,13 +165,8 @@ def build(config: Config) -> keras.Model:
 
     outputs = []
     if config.num_tasks:
-        profile = layers.Conv1D(
-            config.num_tasks, config.profile_kernel_size, padding=config.padding, name="profile_conv"
-        )(x)
-        surplus = config.profile_positions - config.output_length
-        crop = (surplus // 2, surplus - surplus // 2)
         last = "profile_crop" if config.control_profiles else "profile_predictions"
-        profile = layers.Cropping1D(crop, name=last)(profile)
+        profile = _at_positions(config, x, config.num_tasks, "profile_conv", last)
         if config.control_profiles:
             control = keras.Input((config.output_length, config.control_profiles), name="control_profile")
             inputs.append(control)
@@ -168,11 +174,7 @@ def build(config: Config) -> keras.Model:
             profile = layers.Conv1D(config.num_tasks, 1, name="profile_predictions")(profile)
         outputs.append(profile)
     if config.num_counts:
-        pooled = layers.GlobalAveragePooling1D(name="pool")(x)
-        if config.counts_dropout:
-            pooled = layers.Dropout(config.counts_dropout, name="counts_dropout")(pooled)
-        last = "counts" if config.control_counts else "logcount_predictions"
-        counts = layers.Dense(config.num_counts, name=last)(pooled)
+        counts = _counts(config, x, "counts" if config.control_counts else "logcount_predictions")
         if config.control_counts:
             control = keras.Input((config.control_counts,), name="control_logcounts")
             inputs.append(control)
@@ -182,3 +184,25 @@ def build(config: Config) -> keras.Model:
             counts = layers.Dense(config.num_counts, name="logcount_predictions")(counts)
         outputs.append(counts)
     return keras.Model(inputs, outputs, name="bpnet")
+
+
+def _at_positions(config: Config, x: Any, channels: int, name: str, last: str) -> Any:
+    """A wide convolution of the trunk, cropped to the output window: ``(batch, output_length, channels)``."""
+    x = layers.Conv1D(channels, config.profile_kernel_size, padding=config.padding, name=name)(x)
+    surplus = config.profile_positions - config.output_length
+    return layers.Cropping1D((surplus // 2, surplus - surplus // 2), name=last)(x)
+
+
+def _counts(config: Config, x: Any, last: str) -> Any:
+    """Log counts from the trunk: ``(batch, num_counts)``."""
+    if config.counts_pooling == "rates":
+        if config.counts_dropout:
+            x = layers.SpatialDropout1D(config.counts_dropout, name="counts_dropout")(x)
+        rates = _at_positions(config, x, config.num_counts, "counts_conv", "counts_crop")
+        # Elementwise activations around the mean, so that DeepLIFT's rescale rule applies to each.
+        rates = layers.Activation("exponential", name="rates")(rates)
+        return layers.Activation(log, name=last)(layers.GlobalAveragePooling1D(name="mean_rate")(rates))
+    pooled = layers.GlobalAveragePooling1D(name="pool")(x)
+    if config.counts_dropout:
+        pooled = layers.Dropout(config.counts_dropout, name="counts_dropout")(pooled)
+    return layers.Dense(config.num_counts, name=last)(pooled)

@@ -9,6 +9,12 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
+def log(x: Any) -> Any:
+    """Natural logarithm, as an activation."""
+    return ops.log(x)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
 class LogSumExp(keras.layers.Layer):
     """Log of the sum of exponentials over the last axis: the log of total counts from log counts a strand.
 
