@@ -38,8 +38,8 @@ class Config:
         control_counts_pooling: ``"logsumexp"`` takes the total of the control counts, ``"none"`` each channel.
         dropout: share of trunk channels dropped, whole along the sequence, before each dilated convolution.
         counts_pooling: ``"average"`` takes a dense layer over the mean of the trunk, as the released models;
-            ``"rates"`` adds up a rate at each position of the output window, as the logarithm of their mean, which learns
-            from far fewer regions.
+            ``"rates"`` adds up a rate at each position of the output window, as the logarithm of their mean, which
+            learns from far fewer regions.
         counts_dropout: share of pooled channels dropped before the counts head.
     """
 
@@ -100,16 +100,15 @@ class Config:
         return self.trunk_positions - (self.profile_kernel_size - 1 if self.padding == "valid" else 0)
 
     @classmethod
-    def from_data(
-        cls, inputs: Sequence[tuple[int, ...]], outputs: Sequence[tuple[int, ...]], **params: Any
-    ) -> Config:
+    def from_data(cls, inputs: Sequence[tuple[int, ...]], outputs: Sequence[tuple[int, ...]], **params: Any) -> Config:
         """Derive lengths and channels from the shapes of one sample.
 
         Args:
             inputs: ``(length, 4)`` of the sequence, then perhaps ``(length, channels)`` of a control profile and
                 ``(channels,)`` of control log counts.
-            outputs: ``(length, tasks)`` of the profile, ``(tasks,)`` of the log counts, in this order; one may be absent.
+            outputs: ``(length, tasks)`` of the profile, ``(tasks,)`` of the log counts, in this order; either may lack.
             params: all other settings.
+
         Raises:
             ValueError: shapes a BPNet does not have.
         """
@@ -123,7 +122,9 @@ class Config:
         if [*profiles, *counts] != controls or [*profile_heads, *count_heads] != list(outputs):
             raise ValueError("a BPNet's order is profile before counts, in the inputs and in the outputs")
         if profiles and profile_heads and profiles[0][0] != profile_heads[0][0]:
-            raise ValueError(f"control profile of {profiles[0][0]} bp, profile of {profile_heads[0][0]}; expected equal")
+            raise ValueError(
+                f"control profile of {profiles[0][0]} bp, profile of {profile_heads[0][0]}; expected equal"
+            )
         return cls(
             input_length=sequence[0],
             output_length=profile_heads[0][0] if profile_heads else 1,

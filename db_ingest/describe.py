@@ -13,8 +13,10 @@ def info(tdb_array: str, *, json: bool = False) -> dict[str, Any]:
     Args:
         tdb_array: path or URI of the database.
         json: kept in the result as ``as_json``: the shell prints JSON instead of a table.
+
     Returns:
         ``uri``, ``commit``, ``genome`` (chromosomes, bases), ``sequence``, ``datasets``, ``attributes`` and ``tracks``.
+
     Raises:
         NoDatabaseError: no database there.
     """

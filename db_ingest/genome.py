@@ -62,9 +62,7 @@ class Genome:
         try:
             return self._index[name]
         except KeyError:
-            raise InputError(
-                f"no chromosome {name!r} in the genome; it has {shorten_names(self.names)}"
-            ) from None
+            raise InputError(f"no chromosome {name!r} in the genome; it has {shorten_names(self.names)}") from None
 
     def size(self, name: str) -> int:
         """Length of chromosome ``name`` in bp."""

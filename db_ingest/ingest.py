@@ -82,8 +82,10 @@ def ingest(
         overwrite: replace tracks whose file or settings have changed; refused otherwise.
         threads: chromosomes (or stretches of them) worked on at a time; 0 uses all cores.
         dry_run: check everything and estimate, but write nothing.
+
     Returns:
         What was written, the estimate and the sanity report.
+
     Raises:
         InputError: anything wrong with the inputs; nothing has been written then.
         RunError: another process is writing to the database.

@@ -13,6 +13,7 @@ def merge(starts: np.ndarray, ends: np.ndarray, gap: int = 0) -> Spans:
     Args:
         starts, ends: ``(n,)`` integers, half-open.
         gap: largest distance in bp that is bridged; 0 joins intervals that overlap or touch.
+
     Returns:
         Sorted disjoint ``(starts, ends)``.
     """

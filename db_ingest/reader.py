@@ -36,6 +36,7 @@ class Reader:
             member: ``"sequence"``, ``"signal/<attribute>"`` or ``"mask/<attribute>"``.
             row: row of a track; None for the sequence.
             starts, ends: ``(n,)`` half-open positions, sorted and disjoint.
+
         Returns:
             ``(sum of lengths,)`` uint8 or float32.
         """

@@ -81,14 +81,17 @@ def _odd(track: Track, catalogue: Catalogue) -> list[str]:
         absent = summary["absent_chromosomes"]
         found.append(
             f"{name}: {len(absent)} of {len(catalogue.genome)} chromosomes are not in the file and hold no value: "
-            + ", ".join(absent[:5]) + ("…" if len(absent) > 5 else "")
+            + ", ".join(absent[:5])
+            + ("…" if len(absent) > 5 else "")
         )
     if track.kind != "signal":
         return found
     if summary["covered"] == 0:
         found.append(f"{name}: no signal at all")
     if summary["absolute"]:
-        found.append(f"{name}: all values were negative, as some pipelines write the minus strand; absolute values taken")
+        found.append(
+            f"{name}: all values were negative, as some pipelines write the minus strand; absolute values taken"
+        )
     elif summary["minimum"] < 0:
         if summary["maximum"] <= 0 and pair_strands([track.attribute]) and not is_minus(track.attribute):
             found.append(f"{name}: a plus-strand track with negative values only; plus and minus look swapped")
@@ -140,7 +143,8 @@ def _swapped(dataset: str, mask: str, strands: np.ndarray, sums: dict[str, np.nd
 def _twins(dataset: str, signals: dict[str, Track]) -> list[str]:
     found = []
     for plus, minus in pair_strands(signals).items():
-        if minus is not None and not is_minus(plus):
-            if signals[plus].source["sha256"] == signals[minus].source["sha256"]:
-                found.append(f"{dataset}: {plus} and {minus} come from identical files")
+        if minus is None or is_minus(plus):
+            continue
+        if signals[plus].source["sha256"] == signals[minus].source["sha256"]:
+            found.append(f"{dataset}: {plus} and {minus} come from identical files")
     return found

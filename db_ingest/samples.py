@@ -113,9 +113,7 @@ def _read_yaml(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected attributes and their types")
-    return {
-        str(name): dict(entry) if isinstance(entry, dict) else {"type": entry} for name, entry in document.items()
-    }
+    return {str(name): dict(entry) if isinstance(entry, dict) else {"type": entry} for name, entry in document.items()}
 
 
 def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:

@@ -61,7 +61,9 @@ def schema_for(member: str, genome: Genome) -> tiledb.ArraySchema:
     if member.startswith("intervals/"):
         start = tiledb.Dim("start", domain=(0, genome.length - 1), tile=genome.tile, dtype=np.uint64)
         attributes = [
-            tiledb.Attr(name=name, dtype="ascii" if dtype.kind == "O" else dtype, var=dtype.kind == "O", filters=_filters())
+            tiledb.Attr(
+                name=name, dtype="ascii" if dtype.kind == "O" else dtype, var=dtype.kind == "O", filters=_filters()
+            )
             for name, dtype in INTERVAL_FIELDS.items()
         ]
         domain = tiledb.Domain(_row(), start)

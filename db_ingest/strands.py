@@ -48,6 +48,7 @@ def pair_strands(names: Iterable[str], given: dict[str, str] | None = None) -> d
     Args:
         names: all attributes of a database.
         given: pairs that overrule the names; either direction is enough.
+
     Returns:
         attribute -> partner, or None where the name tells a strand but the partner is not among ``names``.
         An attribute that names no strand is absent.

@@ -8,9 +8,9 @@ import tempfile
 
 
 def load() -> None:
-    """Import Keras and the backend that ``KERAS_BACKEND`` names, keeping what they write to standard error to themselves.
+    """Import Keras and the backend that ``KERAS_BACKEND`` names, holding back what they write to standard error.
 
-    What they wrote is shown if the import fails, or with ``TF_CPP_MIN_LOG_LEVEL=0``.
+    It is shown if the import fails, or with ``TF_CPP_MIN_LOG_LEVEL=0``.
     """
     if "keras" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         import keras
@@ -20,7 +20,7 @@ def load() -> None:
     try:
         kept = os.dup(2)
     except OSError:
-        import keras  # noqa: F401
+        import keras
 
         return
     with tempfile.TemporaryFile() as written:

@@ -47,6 +47,7 @@ class BatchBuilder:
         Args:
             plan: whose windows will be built.
             budget_gb: GB allowed; None takes half of the free memory; 0 never copies.
+
         Returns:
             Whether the copy was made; without it every batch is read from the database.
         """
@@ -56,7 +57,8 @@ class BatchBuilder:
             for track in channels.tracks(self.database)
             if not channels.is_sequence
         }
-        sources: dict[tuple[str, int] | None, Track | None] = dict(tracks)
+        sources: dict[tuple[str, int] | None, Track | None] = {}
+        sources.update(tracks)
         if any(channels.is_sequence for channels in self.spec.inputs):
             sources[None] = None
         spans = plan.cover(max(self.spec.widest_input, self.spec.widest_output))

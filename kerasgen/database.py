@@ -97,6 +97,7 @@ class Database:
             chromosomes: ``(n,)`` names, or places in the genome.
             starts: ``(n,)`` 0-based; a window may lie past either end.
             length: bp.
+
         Returns:
             ``(n, length) uint8``: A C G T = 0 1 2 3, anything else and all past the ends 4.
         """
@@ -121,6 +122,7 @@ class Database:
             chromosomes: ``(n,)`` names, or places in the genome.
             starts: ``(n,)`` 0-based; a window may lie past either end.
             length: bp.
+
         Returns:
             ``(n, length)``: float32 of a signal (NaN: no value), uint8 of a mask or the sequence; past the ends 0, or
             4 for the sequence.
@@ -201,6 +203,7 @@ def gather(
         stretches: the sorted disjoint stretches of the position axis that ``flat`` holds.
         places, starts, length: the windows, each on one chromosome, perhaps past its ends.
         outside: value past the ends of a chromosome.
+
     Returns:
         ``(n, length)`` of the dtype of ``flat``.
     """

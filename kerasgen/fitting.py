@@ -1,4 +1,4 @@
-"""The loop of epochs, one ``fit`` each: learning rate, early stopping, checkpoints, and how long training waits for data."""
+"""The loop of epochs, one ``fit`` each: learning rate, early stopping, checkpoints, and the wait for data."""
 
 from __future__ import annotations
 

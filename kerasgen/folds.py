@@ -101,8 +101,8 @@ def split(
     if not validation_chroms:
         raise InputError("give --fold and --genome, or --validation_chroms (and --train_chroms, --test_chroms)")
     parts: dict[str, str] = {}
-    for flag, names in lists.items():
-        for name in names or ():
+    for flag, listed in lists.items():
+        for name in listed or ():
             if name not in chromosomes:
                 raise InputError(f"{flag} {name}: not in the genome, which has {shorten_names(chromosomes.names, 20)}")
             if name in parts:

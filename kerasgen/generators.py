@@ -17,7 +17,7 @@ _ATTEMPTS = 50
 class BatchGenerator(keras.utils.PyDataset):
     """The batches of one epoch of a plan, from any batch on. What it yields is a function of (seed, epoch, index).
 
-    Samples outside the spec's minima and maxima are replaced by other draws of the same kind, so a batch keeps its size.
+    Samples outside the spec's minima and maxima are replaced by other draws of their kind, so a batch keeps its size.
 
     Args:
         builder: makes the arrays.
@@ -58,7 +58,9 @@ class BatchGenerator(keras.utils.PyDataset):
         if filtered:
             self.windows = keep_accepted(builder, self.windows, self.batch_size)
             if len(self.windows.centre) == 0:
-                raise InputError("no validation sample lies within the minima and maxima of --tdb_input and --tdb_output")
+                raise InputError(
+                    "no validation sample lies within the minima and maxima of --tdb_input and --tdb_output"
+                )
         self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:

@@ -38,7 +38,8 @@ def read_jaspar(path: str | Path) -> list[Motif]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; expected motifs in the JASPAR format")
-    motifs, name, rows = [], "", {}
+    motifs: list[Motif] = []
+    name, rows = "", dict[str, list[float]]()
     lines = path.read_text(errors="replace").splitlines()
     for number, line in enumerate([*lines, ">"], 1):
         if line.startswith("#") or not line.strip():

@@ -19,15 +19,14 @@ from kerasgen.spec import DataSpec
 log = logging.getLogger("kerasgen")
 
 
-def plan_training(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any]
-) -> tuple[Split, Plan, Plan]:
+def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) -> tuple[Split, Plan, Plan]:
     """The split by chromosome, and the plans of training and validation.
 
     Args:
         database: holds the genome, peaks and ambiguous regions.
         spec: its widest output is what the blacklist must not touch.
         flags: those of ``gen_train``, by name.
+
     Raises:
         InputError: wrong flags, or a part without regions.
     """
@@ -47,9 +46,7 @@ def plan_training(
     return split, training, validation
 
 
-def plan_prediction(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]
-) -> Plan:
+def plan_prediction(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> Plan:
     """Every region of some chromosomes once, in order; peaks of the database at their middle."""
     positives = _positives(database, spec, flags, chromosomes)
     if isinstance(positives, Bases):
@@ -186,9 +183,7 @@ def _excluded(
     if attribute is not None:
         datasets = _datasets_with(database, spec, attribute)
         ambiguous = regions.partition(database, attribute, datasets, 1, chromosomes)
-        spans = intervals.merge(
-            np.concatenate([spans[0], ambiguous[0]]), np.concatenate([spans[1], ambiguous[1]])
-        )
+        spans = intervals.merge(np.concatenate([spans[0], ambiguous[0]]), np.concatenate([spans[1], ambiguous[1]]))
     return spans
 
 

@@ -249,9 +249,7 @@ def _write(
 def _count_head(spec: DataSpec) -> tuple[int, int]:
     """Places of the profile output and of the log counts that go with it, channel by channel."""
     profile = next((i for i, o in enumerate(spec.outputs) if o.aggregation is None), None)
-    counts = next(
-        (i for i, o in enumerate(spec.outputs) if (o.aggregation, o.transformation) == ("sum", "log")), None
-    )
+    counts = next((i for i, o in enumerate(spec.outputs) if (o.aggregation, o.transformation) == ("sum", "log")), None)
     if profile is None or counts is None or spec.outputs[profile].width != spec.outputs[counts].width:
         raise InputError("--bigwig_prefix needs a profile output and log counts (sum, log) of the same channels")
     return profile, counts

@@ -267,6 +267,7 @@ def from_bed(
         draws: with ``random``, how many centres a region gets.
         jitter: a centre moves up to this many bp either way, anew each epoch.
         stranded: regions on the minus strand are read as the reverse complement.
+
     Raises:
         InputError: a broken file, or no region on the chromosomes.
     """
@@ -314,6 +315,7 @@ def partition(
         datasets: a base counts when any of them reaches the threshold there.
         threshold: e.g. 1 for anywhere in a peak, 2 for summits only.
         chromosomes: those to look at.
+
     Returns:
         Sorted disjoint stretches of the position axis.
     """

@@ -46,6 +46,7 @@ def dinucleotide_shuffle(codes: np.ndarray, count: int, seed: int) -> np.ndarray
         codes: ``(length,) uint8``; unknown bases are a fifth letter.
         count: how many shuffles.
         seed: equal seeds give equal shuffles.
+
     Returns:
         ``(count, length) uint8``.
     """
@@ -113,4 +114,4 @@ def _kernel() -> Callable[[np.ndarray, int, int], np.ndarray]:
                 result[shuffled, i] = here
         return result
 
-    return shuffle  # type: ignore[no-any-return]
+    return shuffle

@@ -65,6 +65,7 @@ def transform(
         aggregation: a name of :data:`AGGREGATIONS`, or None to keep positions.
         transformation: a name of :data:`TRANSFORMATIONS`, or None.
         pseudocount: added before a logarithm.
+
     Returns:
         ``(batch, length, channels)`` or, aggregated, ``(batch, channels)``; float32.
     """

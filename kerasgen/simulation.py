@@ -16,6 +16,8 @@ DATASETS = ("rep1", "rep2", "pooled")
 _NOISE = 0.002
 """Reads a base and strand outside peaks, each replicate."""
 _EDGE = 2_000
+_SITE_STRENGTH = 0.8
+"""Share of the best site's log odds that a planted site has at least."""
 _BASES = np.frombuffer(b"ACGT", np.uint8)
 
 
@@ -58,8 +60,8 @@ def simulate(
 ) -> Simulation:
     """Write a genome with planted motifs, and peaks and stranded 5' ends that depend on them.
 
-    Each peak holds 1 to ``motifs_per_peak`` motifs, drawn from their matrices, on either strand. A motif multiplies the
-    peak's reads and shapes them: 5' ends of the plus strand pile up to its left and those of the minus strand to its
+    Each peak holds 1 to ``motifs_per_peak`` motifs, strong sites drawn from their matrices, on either
+    strand. A motif multiplies the peak's reads and shapes them: 5' ends of the plus strand pile up to its left and those of the minus strand to its
     right, at a distance, with a spread and with a strand bias that are the motif's own. Reads are Poisson; two
     replicates are drawn, ``pooled`` is their sum.
 
@@ -72,6 +74,7 @@ def simulate(
         reads_per_peak: both strands and replicates together, for a peak whose motifs have no effect.
         seed: of everything.
         overwrite: replace the folder.
+
     Raises:
         InputError: the folder exists, or the peaks do not fit.
     """
@@ -94,7 +97,9 @@ def simulate(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        planted = _build(building, matrices, chromosomes, chromosome_size, peaks, each, motifs_per_peak, reads_per_peak, seed)
+        planted = _build(
+            building, matrices, chromosomes, chromosome_size, peaks, each, motifs_per_peak, reads_per_peak, seed
+        )
         if folder.exists():
             shutil.rmtree(folder)
         building.chmod(0o755)
@@ -116,10 +121,7 @@ def _build(
     seed: int,
 ) -> int:
     rng = np.random.default_rng(seed)
-    effects = [
-        _Effect(0.4 + 1.2 * i / max(len(matrices) - 1, 1), 12 + 7 * (i % 4), 3.0 + 2.0 * (i % 3), 0.5 + 0.12 * (i % 3))
-        for i in range(len(matrices))
-    ]
+    effects = _effects(matrices)
     names = [f"chr{i + 1}" for i in range(chromosomes)]
     sequences, tracks = {}, {}
     peak_lines, truth_lines = [], []
@@ -133,11 +135,13 @@ def _build(
             chosen = rng.integers(0, len(matrices), rng.integers(1, motifs_per_peak + 1))
             total = reads_per_peak / 2 * np.exp(sum(effects[i].log_reads for i in chosen) - 1.0)
             places = _plant(rng, sequence, matrices, chosen, int(centre))
-            for i, start, reverse in places:
-                _add_reads(rates, effects[i], start + len(matrices[i].matrix) // 2, reverse, total / len(places))
+            for which, start, reverse in places:
+                _add_reads(
+                    rates, effects[which], start + len(matrices[which].matrix) // 2, reverse, total / len(places)
+                )
                 strand = "-" if reverse else "+"
-                end = start + len(matrices[i].matrix)
-                truth_lines.append(f"{name}\t{start}\t{end}\t{matrices[i].name}\t0\t{strand}\n")
+                end = start + len(matrices[which].matrix)
+                truth_lines.append(f"{name}\t{start}\t{end}\t{matrices[which].name}\t0\t{strand}\n")
             begin, end = max(int(centre) - 150, 0), min(int(centre) + 150, size)
             peak_lines.append(
                 f"{name}\t{begin}\t{end}\t{name}_peak_{number + 1}\t{min(int(total), 1000)}\t.\t{total:.2f}\t-1\t-1\t"
@@ -152,11 +156,21 @@ def _build(
     (folder / "motifs.bed").write_text("".join(truth_lines))
     rows = ["dataset\tcount_bigwig_plus_5p\tcount_bigwig_minus_5p\tidr_peak\n"]
     for place, dataset in enumerate(DATASETS):
-        for strand, sign in enumerate(("plus", "minus")):
-            _write_bigwig(folder / f"{dataset}.{sign}.bw", {n: tracks[n][place, strand] for n in names})
+        for side, sign in enumerate(("plus", "minus")):
+            _write_bigwig(folder / f"{dataset}.{sign}.bw", {n: tracks[n][place, side] for n in names})
         rows.append(f"{dataset}\t{dataset}.plus.bw\t{dataset}.minus.bw\tpeaks.narrowPeak\n")
     (folder / "samples.tsv").write_text("".join(rows))
     return len(truth_lines)
+
+
+def _effects(matrices: list[Motif]) -> list[_Effect]:
+    """An effect for each motif, the strongest for the most informative."""
+    bits = [float((2 + (m.matrix * np.log2(np.maximum(m.matrix, 1e-9))).sum(axis=1)).sum()) for m in matrices]
+    rank = np.argsort(np.argsort(bits))
+    return [
+        _Effect(0.4 + 1.0 * r / max(len(matrices) - 1, 1), 12 + 7 * (i % 4), 3.0 + 2.0 * (i % 3), 0.5 + 0.12 * (i % 3))
+        for i, r in enumerate(rank)
+    ]
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -181,12 +195,22 @@ def _plant(
     for order, i in enumerate(chosen):
         start += int(gaps[order]) if order else 0
         matrix = matrices[i].matrix
-        site = (rng.random((len(matrix), 1)) > np.cumsum(matrix, axis=1)).sum(axis=1).clip(0, 3)
+        site = _site(rng, matrix)
         reverse = bool(rng.random() < 0.5)
         sequence[start : start + len(matrix)] = (3 - site)[::-1] if reverse else site
         places.append((int(i), start, reverse))
         start += len(matrix)
     return places
+
+
+def _site(rng: np.random.Generator, matrix: np.ndarray) -> np.ndarray:
+    """Draw a site from a matrix, again while it scores less than most of the best site's log odds."""
+    odds = np.log2(np.maximum(matrix, 1e-3) / 0.25)
+    least = _SITE_STRENGTH * odds.max(axis=1).sum()
+    while True:
+        site = (rng.random((len(matrix), 1)) > np.cumsum(matrix, axis=1)).sum(axis=1).clip(0, 3)
+        if odds[np.arange(len(site)), site].sum() >= least:
+            return site
 
 
 def _add_reads(rates: np.ndarray, effect: _Effect, middle: int, reverse: bool, reads: float) -> None:
@@ -202,8 +226,8 @@ def _add_reads(rates: np.ndarray, effect: _Effect, middle: int, reverse: bool, r
 
 def _write_fasta(path: Path, sequences: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:
-        for name, codes in sequences.items():
-            file.write(f">{name}\n".encode())
+        for title, codes in sequences.items():
+            file.write(f">{title}\n".encode())
             text = _BASES[codes].tobytes()
             for start in range(0, len(text), 60):
                 file.write(text[start : start + 60] + b"\n")
@@ -217,5 +241,7 @@ def _write_bigwig(path: Path, counts: dict[str, np.ndarray]) -> None:
     for name, values in counts.items():
         at = np.flatnonzero(values)
         if len(at):
-            file.addEntries([name] * len(at), at.tolist(), ends=(at + 1).tolist(), values=values[at].astype(float).tolist())
+            file.addEntries(
+                [name] * len(at), at.tolist(), ends=(at + 1).tolist(), values=values[at].astype(float).tolist()
+            )
     file.close()

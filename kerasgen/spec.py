@@ -151,7 +151,7 @@ def parse_strand_map(pairs: Sequence[str] | None) -> dict[str, str]:
 def from_flags(database: Database, flags: Mapping[str, Any]) -> DataSpec:
     """Read the ``tdb_input_*``, ``tdb_output_*``, pseudocount and strand flags of a command, by their names.
 
-    One word an input or output (or a single word for all), channels of one joined by commas, None where nothing applies.
+    One word an input or output (or a single one for all), channels of one joined by commas, None where none applies.
 
     Raises:
         InputError: with the flag, for a wrong number of words or an unknown name.
@@ -203,9 +203,7 @@ def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Chan
         attributes, chosen = _datasets(database, side, attributes, names[i])
         if transformations[i] == "counts_to_logit" and aggregations[i]:
             raise InputError("counts_to_logit turns a profile into logits; expected aggregation None with it")
-        channels = Channels(
-            attributes, chosen, flanks[i], aggregations[i], transformations[i], minima[i], maxima[i]
-        )
+        channels = Channels(attributes, chosen, flanks[i], aggregations[i], transformations[i], minima[i], maxima[i])
         channels.tracks(database)
         result.append(channels)
     return tuple(result)

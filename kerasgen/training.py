@@ -131,7 +131,7 @@ def train(
         builder.check_strands()
     split, training, validation = plan_training(database, spec, flags)
     for name, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("patience_lr", 1), ("state_every", 0)):
-        if flags[name] < least:
+        if int(flags[name]) < least:  # type: ignore[arg-type]
             raise InputError(f"--{name} {flags[name]}: expected {least} or more")
     if lr_schedule not in LR_SCHEDULES:
         raise InputError(f"--lr_schedule {lr_schedule}: expected one of {', '.join(LR_SCHEDULES)}")
@@ -293,9 +293,7 @@ def _build(module: ModuleType, config: Any, spec: DataSpec) -> keras.Model:
     return model
 
 
-def _resolve_weights(
-    builder: BatchBuilder, plan: Plan, spec: DataSpec, weights: dict[str, Any]
-) -> list[float]:
+def _resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights: dict[str, Any]) -> list[float]:
     """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
     try:
         profile = float(weights["profile_loss_weight"])

@@ -71,7 +71,7 @@ class Command:
     def load(self) -> Callable[..., Any]:
         """Import the function."""
         module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), name)
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The function's parameters that are flags, in order."""

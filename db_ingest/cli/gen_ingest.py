@@ -43,7 +43,9 @@ COMMAND = Command(
             metavar="TSV",
         ),
         "ref_fasta": Flag("genome sequence to store (FASTA, plain or gzipped)", metavar="FASTA"),
-        "chrom_sizes": Flag("chromosomes to store and their sizes; taken from the FASTA when not given", metavar="FILE"),
+        "chrom_sizes": Flag(
+            "chromosomes to store and their sizes; taken from the FASTA when not given", metavar="FILE"
+        ),
         "attribute_config": Flag("a preset of attribute types", choices=list(PRESETS)),
         "attribute_config_file": Flag(
             "attribute and type, tab separated, or YAML with options; types: bigwig, bed_no_summit, "

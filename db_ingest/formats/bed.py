@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
         genome: chromosomes that intervals must fit into.
         summit: ``"last_col"`` takes the last column as the summit's offset from the start (-1: none was called);
             ``"auto"`` does so for narrowPeak (10 columns); ``"none"`` never.
+
     Raises:
         InputError: with the file and the line, for anything that is not an interval of the genome; also where the
             file holds no interval or none on a chromosome of the genome.
@@ -133,10 +135,10 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
             f"the file has {shorten_names(list(dict.fromkeys(chromosomes)))}, the genome {shorten_names(genome.names)}"
         )
 
-    def refuse(bad: np.ndarray, expectation: str) -> None:
+    def refuse(bad: np.ndarray, expectation: Callable[[int], str]) -> None:
         if bad.any():
             i = int(np.flatnonzero(bad)[0])
-            raise InputError(f"{path}:{numbers[i]}: {chromosomes[i]} {start[i]} {end[i]}: {expectation(i)}")  # type: ignore[operator]
+            raise InputError(f"{path}:{numbers[i]}: {chromosomes[i]} {start[i]} {end[i]}: {expectation(i)}")
 
     sizes = genome.size_array()[np.where(known, chromosome, 0)]
     refuse(start < 0, lambda i: "the start is below 0")

@@ -48,7 +48,7 @@ def read(path: str | Path) -> Iterator[tuple[str, np.ndarray]]:
     with pysam.FastxFile(str(path)) as records:
         try:
             for record in records:
-                yield record.name, encode(record.sequence or "")
+                yield str(record.name), encode(record.sequence or "")
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: broken FASTA ({error})") from error
 

@@ -17,7 +17,9 @@ def _report(result: ShapResult) -> None:
     for path in result.bigwigs:
         sys.stdout.write(f"{path}\n")
     for name, value in result.completeness.items():
-        sys.stdout.write(f"{name}: largest completeness delta is {value:.2g} of the tolerance (1e-3 |difference| + 1e-5)\n")
+        sys.stdout.write(
+            f"{name}: largest completeness delta is {value:.2g} of the tolerance (1e-3 |difference| + 1e-5)\n"
+        )
 
 
 COMMAND = Command(

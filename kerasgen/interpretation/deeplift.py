@@ -153,7 +153,7 @@ class DeepLift:
                     total, values = forward(rows, more, weights)
                 return tape.gradient(total, rows), values
 
-            return run  # type: ignore[no-any-return]
+            return run
         if keras.backend.backend() == "jax":
             import jax
 
@@ -161,7 +161,7 @@ class DeepLift:
                 (_, values), found = jax.value_and_grad(forward, has_aux=True)(rows, more, weights)
                 return found, values
 
-            return jax.jit(gradient)  # type: ignore[no-any-return]
+            return jax.jit(gradient)
         raise NotImplementedError(f"DeepLIFT runs on TensorFlow and JAX, not on {keras.backend.backend()}")
 
 
@@ -171,6 +171,7 @@ def completeness(attribution: Attribution, contributions: np.ndarray) -> tuple[n
     Args:
         attribution: of a batch.
         contributions: ``(batch, length, 4)``, mean over references of multiplier times difference from the reference.
+
     Returns:
         ``delta`` and ``difference``, ``(batch,)`` each: the sum of contributions minus the difference in the target
         between example and mean reference, and that difference.
@@ -204,7 +205,9 @@ def _rescaled(model: keras.Model, batch: int, references: int) -> Iterator[None]
                 if callable(function) and getattr(function, "__name__", "") not in (*_LINEAR, "softmax"):
                     changed.append((layer, name, function))
                     setattr(layer, name, _rescale(function, batch, references))
-            if type(layer).__name__ in ("ReLU", "LeakyReLU", "ELU", "PReLU") and type(layer).__module__.startswith("keras"):
+            if type(layer).__name__ in ("ReLU", "LeakyReLU", "ELU", "PReLU") and type(layer).__module__.startswith(
+                "keras"
+            ):
                 changed.append((layer, "call", layer.call))
                 layer.call = _rescale(layer.call, batch, references)
         yield
@@ -230,7 +233,9 @@ def _rescale(function: Callable[[Any], Any], batch: int, references: int) -> Cal
             delta_x = spread(x[:batch]) - x[batch:]
             delta_y = spread(y[:batch]) - y[batch:]
             far = ops.abs(delta_x) > _SAME
-            slope = ops.where(far, delta_y / ops.where(far, delta_x, ops.ones_like(delta_x)), _local_slope(function, x[batch:]))
+            slope = ops.where(
+                far, delta_y / ops.where(far, delta_x, ops.ones_like(delta_x)), _local_slope(function, x[batch:])
+            )
             return ops.concatenate([ops.zeros_like(x[:batch]), upstream[batch:] * slope], axis=0)
 
         return y, gradient

@@ -76,12 +76,12 @@ def shap(
 
     Args:
         load_model_hdf5: ``P.keras``.
-        out_prefix: ``P`` of ``P.shap.h5`` and ``P.<head>.bw``. The HDF5 file holds ``coords (N, 3)`` strings, ``sequence
-            (N, L, 4)`` one-hot, and a group a head: ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32, ``delta``
-            and ``difference`` ``(N,)``. Windows read as the reverse complement stay so in the HDF5 file and are
+        out_prefix: ``P`` of ``P.shap.h5`` and ``P.<head>.bw``. The HDF5 file holds ``coords (N, 3)`` strings,
+            ``sequence (N, L, 4)`` one-hot, and a group a head: ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32,
+            ``delta`` and ``difference`` ``(N,)``. Windows read as the reverse complement stay so in the HDF5 file and are
             turned back in the bigWigs.
-        bed_regions: regions to explain; those the model was trained on by default. The other region parameters are those
-            of :func:`kerasgen.training.train`.
+        bed_regions: regions to explain; those the model was trained on by default. The other region parameters are
+            those of :func:`kerasgen.training.train`.
         chroms: chromosomes whose regions are explained; all by default.
         max_regions: explain at most so many, spread evenly over all.
         head: ``counts``, ``profile`` or ``both``.
@@ -89,6 +89,7 @@ def shap(
         num_refs_per_seq: references a sequence.
         batch_size: sequences at a time.
         seed: of the shuffles; a region's references depend on it and the region's place alone.
+
     Raises:
         InputError: wrong flags, names or files, a head or channel the model lacks, or no region.
     """
@@ -98,7 +99,11 @@ def shap(
     if not spec.inputs[0].is_sequence:
         raise InputError(f"{load_model_hdf5}: the first input is not the sequence; there is nothing to explain")
     heads = _heads(spec, head, task_index)
-    for name, value in (("num_refs_per_seq", num_refs_per_seq), ("batch_size", batch_size), ("max_regions", max_regions)):
+    for name, value in (
+        ("num_refs_per_seq", num_refs_per_seq),
+        ("batch_size", batch_size),
+        ("max_regions", max_regions),
+    ):
         if value is not None and value < 1:
             raise InputError(f"--{name} {value}: expected 1 or more")
     windows = plan_prediction(database, spec, flags, chroms or database.genome.names).epoch(0)
@@ -124,8 +129,8 @@ def shap(
             temporary, model, builder, windows, heads, task_index, num_refs_per_seq, batch_size, seed, attributes
         )
         bigwigs = _write_bigwigs(temporary, out_prefix, database, spec, windows, list(heads))
-    for name, value in worst.items():
-        if value > 1:
+    for name, share in worst.items():
+        if share > 1:
             log.warning(
                 "warning: %s contributions do not add up to the predicted difference (%.3g times the tolerance)",
                 name, value,
@@ -136,7 +141,9 @@ def shap(
 def references_of(codes: np.ndarray, windows: Windows, count: int, seed: int) -> np.ndarray:
     """Dinucleotide shuffles of ``(batch, length)`` codes as ``(batch, count, length, 4) float32``."""
     result = []
-    for sequence, place, centre, reverse in zip(codes, windows.chromosome, windows.centre, windows.reverse, strict=True):
+    for sequence, place, centre, reverse in zip(
+        codes, windows.chromosome, windows.centre, windows.reverse, strict=True
+    ):
         own = np.random.SeedSequence((seed, int(place), int(centre), int(reverse))).generate_state(1)[0]
         result.append(one_hot(dinucleotide_shuffle(sequence, count, int(own))))
     return np.stack(result)
@@ -146,7 +153,7 @@ def _heads(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
     """Places of the outputs to explain."""
     if head not in ("both", "counts", "profile"):
         raise InputError(f"--head {head}: expected both, counts or profile")
-    places = {}
+    places: dict[str, int] = {}
     for place, channels in enumerate(spec.outputs):
         places.setdefault("profile" if channels.aggregation is None else "counts", place)
     wanted = {name: place for name, place in places.items() if head in ("both", name)}

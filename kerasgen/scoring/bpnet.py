@@ -116,6 +116,7 @@ def score_bpnet(
         tdb_array: where the database lies now, if it has moved; needed with ``replicates`` only.
         smooth_observed_profile, smooth_predicted_profile: Gaussian of sigma 7 bp before scoring.
         seed: of the shuffled baselines.
+
     Raises:
         InputError: not a predictions file, an unknown task or dataset, or a task without loci to score.
     """
@@ -141,7 +142,9 @@ def score_bpnet(
     for task in chosen:
         keep = _kept(found, task, label_min_to_score, label_max_to_score)
         if keep.sum() < 2:
-            raise InputError(f"{predictions}: task {task} has {int(keep.sum())} loci within the bounds; expected 2 or more")
+            raise InputError(
+                f"{predictions}: task {task} has {int(keep.sum())} loci within the bounds; expected 2 or more"
+            )
         result: dict[str, Any] = {"task": task, "name": _name(found, task), "n": int(keep.sum())}
         table = {"chromosome": found.coords[keep, 0], "centre": found.coords[keep, 1], "strand": found.coords[keep, 2]}
         if found.counts is not None and task < widths[found.counts]:
@@ -301,9 +304,7 @@ def _smoothed(profiles: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(profiles, _SMOOTHING_SIGMA, axis=1, radius=_SMOOTHING_WIDTH // 2, mode="nearest")
 
 
-def _replicate_labels(
-    found: Predictions, replicates: Sequence[str], tdb_array: str | None
-) -> list[list[np.ndarray]]:
+def _replicate_labels(found: Predictions, replicates: Sequence[str], tdb_array: str | None) -> list[list[np.ndarray]]:
     """Labels of the same windows from each of two datasets."""
     from kerasgen.batches import BatchBuilder
     from kerasgen.database import Database

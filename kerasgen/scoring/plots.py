@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _LABELS = {
 
 def draw_scores(path: Path, title: str, result: dict[str, Any], table: dict[str, np.ndarray]) -> Path:
     """Draw observed against predicted counts, and the spread of profile scores beside their baselines."""
-    panels = []
+    panels: list[Callable[[Any], None]] = []
     if "counts" in result:
         panels.append(lambda ax: _draw_counts(ax, result["counts"], table))
     if "profile" in result:

@@ -1,0 +1,40 @@
+"""``gen_report``: a model's files in, one self-contained page out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from db_ingest.cli.base import Command, Flag
+from kerasgen.cli.flags import FLAGS
+
+if TYPE_CHECKING:
+    from kerasgen.reporting import Report
+
+
+def _report(result: Report) -> None:
+    sys.stdout.write(f"{result.path}\n")
+    for head, value in result.auroc.items():
+        sys.stdout.write(f"attribution AUROC on known sites, {head}: {value:.4f}\n")
+
+
+COMMAND = Command(
+    prog="gen_report",
+    function="kerasgen.reporting:report",
+    report=_report,
+    flags={
+        "model_prefix": Flag("P of the model bundle", metavar="P"),
+        "outf": Flag("HTML page to write", metavar="FILE.html"),
+        "scores": Flag("P.json of gen_score_bpnet", metavar="FILE"),
+        "predictions": Flag("P.predictions of gen_predict_tdb", metavar="FILE"),
+        "explained": Flag("P.shap.h5 of gen_shap", metavar="FILE"),
+        "truth": Flag("BED file of sites known to matter: do attributions find them?", metavar="BED"),
+        "title": FLAGS["title"],
+    },
+    epilog="example: gen_report --model_prefix out/model --scores out/scores.json --outf out/report.html",
+)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(COMMAND.run())
