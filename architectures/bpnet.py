@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from architectures.layers import LogSumExp, log
+from architectures.layers import LogSumExp, alone, log
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def build(config: Config) -> keras.Model:
             counts = layers.Concatenate(name="counts_with_control")([counts, control])
             counts = layers.Dense(config.num_counts, name="logcount_predictions")(counts)
         outputs.append(counts)
-    return keras.Model(inputs, outputs, name="bpnet")
+    return keras.Model(alone(inputs), alone(outputs), name="bpnet")
 
 
 def _at_positions(config: Config, x: Any, channels: int, name: str, last: str) -> Any:

@@ -8,6 +8,11 @@ import keras
 from keras import ops
 
 
+def alone(tensors: list[Any]) -> Any:
+    """The tensor of a list of one, so that a model of one input takes an array and not a list; else the list."""
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
 @keras.saving.register_keras_serializable(package="kerasgen")
 def log(x: Any) -> Any:
     """Natural logarithm, as an activation."""

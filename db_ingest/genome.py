@@ -95,7 +95,7 @@ class Genome:
             if not line.strip() or line.startswith("#"):
                 continue
             fields = line.split()
-            if len(fields) < 2 or not fields[1].isdigit() or int(fields[1]) == 0:
+            if len(fields) < 2 or not fields[1].isdecimal() or int(fields[1]) == 0:
                 raise InputError(
                     f"{path}:{number}: expected a chromosome name and a length above 0, got {line.strip()[:60]!r}"
                 )

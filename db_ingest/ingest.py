@@ -92,7 +92,7 @@ def ingest(
     """
     folder = storage.local_path(tdb_array)
     existing = catalogues.load(tdb_array) if catalogues.exists(tdb_array) else None
-    if existing is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if existing is None and folder.exists() and not _is_free(folder):
         raise InputError(f"{tdb_array}: exists but holds no kerasgen database; name a new or an empty folder")
     genome = _genome(existing, ref_fasta, chrom_sizes)
     cells = _cells(tiledb_metadata, attribute_config, attribute_config_file)
@@ -110,15 +110,17 @@ def ingest(
     if dry_run:
         return result
 
-    created = not folder.exists()
-    try:
+    if todo or new_sequence:
+        created = not folder.exists()
         with storage.write_lock(tdb_array):
-            _write(str(tdb_array), genome, ref_fasta if new_sequence else None, todo, threads, result)
-    except BaseException:
-        # A database that never got its first track, or whose folder we made for nothing, is taken away again.
-        if existing is None and not result.written:
-            _clear(folder, created)
-        raise
+            fresh = not catalogues.exists(tdb_array)
+            try:
+                _write(str(tdb_array), genome, ref_fasta if new_sequence else None, todo, threads, result)
+            except BaseException:
+                # A database that never got its first track, or whose folder we made for nothing, is taken away again.
+                if fresh and not result.written:
+                    _clear(folder, created)
+                raise
 
     from db_ingest import report
 
@@ -219,14 +221,16 @@ def _new_sequence(existing: Catalogue | None, ref_fasta: str | None, overwrite: 
 
 def _is_new(item: _Checked, existing: Catalogue | None, overwrite: bool) -> bool:
     cell = item.cell
-    old = existing.find(cell.attribute.name, cell.dataset) if existing else None
+    if existing is None:
+        return True
+    old = existing.find(cell.attribute.name, cell.dataset)
+    kinds = {t.kind for t in existing.tracks if t.attribute == cell.attribute.name and t is not old}
+    if kinds - {cell.attribute.kind}:
+        raise InputError(
+            f"{cell.path}: attribute {cell.attribute.name!r} is a {kinds.pop()} in the database, "
+            f"type {cell.attribute.type} would make it a {cell.attribute.kind}"
+        )
     if old is None:
-        kinds = {t.kind for t in existing.tracks if t.attribute == cell.attribute.name} if existing else set()
-        if kinds - {cell.attribute.kind}:
-            raise InputError(
-                f"{cell.path}: attribute {cell.attribute.name!r} is a {kinds.pop()} in the database, "
-                f"type {cell.attribute.type} would make it a {cell.attribute.kind}"
-            )
         return True
     same = (old.source["sha256"], old.type, old.options) == (item.source["sha256"], cell.attribute.type, item.options)
     if not same and not overwrite:
@@ -250,6 +254,12 @@ def _estimate(genome: Genome, todo: list[_Checked], sequence: bool, threads: int
     }
 
 
+def _is_free(folder: Path) -> bool:
+    """Whether nothing lies there but what a writer killed before its first commit leaves."""
+    left = (".lock", f".{catalogues.FILE_NAME}.")
+    return folder.is_dir() and all(child.name.startswith(left) for child in folder.iterdir())
+
+
 def _clear(folder: Path, created: bool) -> None:
     if created:
         shutil.rmtree(folder, ignore_errors=True)
@@ -269,17 +279,20 @@ def _write(
 
     # Read again under the lock: another writer may have committed since the check.
     book = catalogues.load(uri) if catalogues.exists(uri) else Catalogue(genome)
+    if book.genome != genome:
+        raise InputError(f"{uri}: another writer has just made this database, of another genome")
     members = [item.cell.attribute for item in todo]
     names = [schema.SEQUENCE] if ref_fasta else []
     for attribute in members:
         names.append(f"{attribute.kind}/{attribute.name}")
         if attribute.kind == "mask":
             names.append(schema.intervals(attribute.name))
-    for name in dict.fromkeys(names):
-        _create(uri, name, genome)
-    # Rows are handed out for good before the first byte is written, so that no later run meets half a row.
+    # Rows are handed out for good before the first byte is written, so that no later run meets half a row; and
+    # a folder with arrays in it always has a catalogue, so that the run after a killed one knows it for a database.
     rows = [book.take_row(f"{attribute.kind}/{attribute.name}") for attribute in members]
     book.save(uri)
+    for name in dict.fromkeys(names):
+        _create(uri, name, genome)
 
     total = int(result.estimate["bases"])
     with progress("ingest", total, "bases") as advance, ThreadPoolExecutor(threads) as pool:
@@ -314,7 +327,11 @@ def _create(uri: str, member: str, genome: Genome) -> None:
     place = Path(storage.join(uri, member))
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        tiledb.Array.create(str(place), schema.schema_for(member, genome))
+        # Renamed when whole: a killed run must not leave half an array under the name.
+        fresh = place.with_name(f".{place.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        tiledb.Array.create(str(fresh), schema.schema_for(member, genome))
+        fresh.rename(place)
 
 
 def _put(uri: str, member: str, row: int, start: int, values: np.ndarray) -> None:
@@ -330,15 +347,19 @@ def _write_sequence(uri: str, genome: Genome, ref_fasta: str, advance: Any) -> N
     from db_ingest import schema
     from db_ingest.formats import fasta
 
+    absent = set(genome.names)
     for name, codes in fasta.read(ref_fasta):
         if name not in genome:
             continue
+        absent.discard(name)
         if len(codes) != genome.size(name):
             raise InputError(f"{ref_fasta}: chromosome {name} has {len(codes):,} bp; expected {genome.size(name):,}")
         start = genome.offset(name)
         with tiledb.open(storage.join(uri, schema.SEQUENCE), "w", timestamp=1) as array:
             array[start : start + len(codes)] = codes
         advance(len(codes))
+    if absent:
+        raise InputError(f"{ref_fasta}: lacks {shorten_names(sorted(absent))}, which its index or the chrom sizes name")
 
 
 def _write_signal(
@@ -425,7 +446,7 @@ def _put_intervals(uri: str, genome: Genome, attribute: str, row: int, table: Be
     offset = genome.offsets[table.chromosome]
     values = {
         "end": (offset + table.end).astype(np.uint64),
-        "name": table.name.astype("S"),
+        "name": np.char.encode(table.name.astype(str), "ascii", "replace"),
         "score": table.score,
         "strand": table.strand.astype("S"),
         "signalValue": table.signal_value,

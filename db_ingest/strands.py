@@ -38,8 +38,8 @@ def is_minus(name: str) -> bool:
     word = _WORD.search(name)
     if word:
         return word.group().lower() in _WORDS.values()
-    partner = partner_name(name)
-    return partner is not None and "+" in partner
+    sign = _SIGN.search(name)
+    return sign.group() == "-" if sign else name.endswith("-")
 
 
 def pair_strands(names: Iterable[str], given: dict[str, str] | None = None) -> dict[str, str | None]:

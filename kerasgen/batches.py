@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -51,19 +52,17 @@ class BatchBuilder:
         Returns:
             Whether the copy was made; without it every batch is read from the database.
         """
-        tracks = {
+        tracks: dict[tuple[str, int] | None, Track | None] = {
             (track.member, track.row): track
             for channels in (*self.spec.inputs, *self.spec.outputs)
             for track in channels.tracks(self.database)
             if not channels.is_sequence
         }
-        sources: dict[tuple[str, int] | None, Track | None] = {}
-        sources.update(tracks)
         if any(channels.is_sequence for channels in self.spec.inputs):
-            sources[None] = None
+            tracks[None] = None
         spans = plan.cover(max(self.spec.widest_input, self.spec.widest_output))
         bases = int((spans[1] - spans[0]).sum())
-        needed = sum(bases * (4 if track is not None and track.kind == "signal" else 1) for track in sources.values())
+        needed = sum(bases * (4 if track is not None and track.kind == "signal" else 1) for track in tracks.values())
         budget = _free_memory() * _SHARE_OF_MEMORY if budget_gb is None else budget_gb * 1e9
         if needed > budget:
             log.info(
@@ -71,7 +70,7 @@ class BatchBuilder:
             )
             return False
         self._spans = spans
-        self._memory = {key: self.database.read(track, spans) for key, track in sources.items()}
+        self._memory = {key: self.database.read(track, spans) for key, track in tracks.items()}
         log.info("batches come from memory: %.2f GB, %.1f Mb of the genome", needed / 1e9, bases / 1e6)
         return True
 
@@ -134,6 +133,11 @@ class BatchBuilder:
         flat = self._memory[None if track is None else (track.member, track.row)]
         outside = sequence.UNKNOWN if track is None else 0
         return gather(flat, self._spans, self.database.genome, windows.chromosome, starts, 2 * flank, outside)
+
+
+def alone(arrays: Arrays) -> Any:
+    """The array of a tuple of one, as a model of one input or output takes and gives it; else the tuple."""
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def keep_accepted(

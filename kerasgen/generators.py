@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import keras
 import numpy as np
 
 from db_ingest.errors import InputError, RunError
-from kerasgen.batches import Arrays, BatchBuilder, keep_accepted
+from kerasgen.batches import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.regions import Plan, Windows
 
 _ATTEMPTS = 50
@@ -68,15 +69,15 @@ class BatchGenerator(keras.utils.PyDataset):
         whole = samples // self.batch_size if not self.plan.fixed else -(-samples // self.batch_size)
         return max(whole - self.first_batch, 0)
 
-    def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
-        """Inputs and labels of a batch, fresh float32 arrays."""
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Inputs and labels of a batch, fresh float32 arrays: a tuple where there are several."""
         batch = index + self.first_batch
         windows = self.windows.take(slice(batch * self.batch_size, (batch + 1) * self.batch_size))
         inputs, outputs = self.builder.inputs(windows), self.builder.outputs(windows)
         if self.builder.is_filtered and not self.plan.fixed:
             self._replace_rejected(windows, inputs, outputs, batch)
         self.ready[index] = time.perf_counter()
-        return inputs, outputs
+        return alone(inputs), alone(outputs)
 
     def _replace_rejected(self, windows: Windows, inputs: Arrays, outputs: Arrays, batch: int) -> None:
         rejected = np.flatnonzero(~self.builder.accepted(windows, inputs, outputs))

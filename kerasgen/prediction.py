@@ -17,7 +17,7 @@ from db_ingest.errors import InputError
 from db_ingest.progress import progress
 from kerasgen import backend, bundle
 from kerasgen import spec as specs
-from kerasgen.batches import Arrays, BatchBuilder, keep_accepted
+from kerasgen.batches import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
 from kerasgen.planning import plan_prediction
@@ -187,8 +187,8 @@ def batches(
 def run_model(model: keras.Model, inputs: Arrays, batch_size: int) -> Arrays:
     """Outputs of one batch, which is filled up to ``batch_size`` so that the model is compiled for one size only."""
     count = len(inputs[0])
-    padded = [np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)]) for x in inputs]
-    outputs = model.predict_on_batch(padded if len(padded) > 1 else padded[0])
+    padded = tuple(np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)]) for x in inputs)
+    outputs = model.predict_on_batch(alone(padded))
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     return tuple(np.asarray(output)[:count] for output in outputs)
 

@@ -61,9 +61,9 @@ def simulate(
     """Write a genome with planted motifs, and peaks and stranded 5' ends that depend on them.
 
     Each peak holds 1 to ``motifs_per_peak`` motifs, strong sites drawn from their matrices, on either
-    strand. A motif multiplies the peak's reads and shapes them: 5' ends of the plus strand pile up to its left and those of the minus strand to its
-    right, at a distance, with a spread and with a strand bias that are the motif's own. Reads are Poisson; two
-    replicates are drawn, ``pooled`` is their sum.
+    strand. A motif multiplies the peak's reads and shapes them: 5' ends of the plus strand pile up to its left and
+    those of the minus strand to its right, at a distance, with a spread and with a strand bias that are the motif's
+    own. Reads are Poisson; two replicates are drawn, ``pooled`` is their sum.
 
     Args:
         out_dir: folder to make.

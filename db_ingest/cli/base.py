@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -129,7 +130,7 @@ class Command:
             sys.stdout.flush()
         except KerasgenError as error:
             if frame["debug"]:
-                raise
+                traceback.print_exc()
             return _say(self.prog, error)
         except KeyboardInterrupt:
             return _say(self.prog, "interrupted")
@@ -138,7 +139,7 @@ class Command:
             return 1
         except Exception as error:
             if frame["debug"]:
-                raise
+                traceback.print_exc()
             return _say(self.prog, f"failed: {type(error).__name__}: {error} (--debug shows where)")
         return 0
 
@@ -200,7 +201,7 @@ def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
 
 def _with_config(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
     """Put the words of ``--config`` before those of the line, so that the line wins."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder = _Parser(prog=parser.prog, add_help=False, allow_abbrev=False)
     finder.add_argument("--config")
     path = finder.parse_known_args(words)[0].config
     if path is None:

@@ -101,13 +101,15 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
             engine="c",
         )
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: not a table of {width} columns ({error})") from error
+        split = "\t" if separator == "\t" else None
+        wide = next((number for number, line in kept if len(line.split(split)) > width), numbers[0])
+        raise InputError(f"{path}:{wide}: more columns than the first line's {width}") from error
 
     def column(place: int, what: str, whole: bool = False) -> np.ndarray:
         values = pd.to_numeric(table[place], errors="coerce").to_numpy(np.float64)
         bad = ~np.isfinite(values)
         if whole:
-            bad |= values != np.floor(values)
+            bad |= (values != np.floor(values)) | (np.abs(values) > 2**53)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             kind = "a whole number" if whole else "a number"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,24 +26,24 @@ class BigWig:
 
     Attributes:
         chromosomes: name -> size in bp, as the file's header gives them.
-        minimum, maximum: smallest and largest value, from the file's summary.
+        minimum, maximum: smallest and largest value, from the file's summary (0 and 0 in a file without one).
 
     Raises:
-        InputError: not a bigWig, or cut short.
+        InputError: not a bigWig, cut short, or with infinite values.
     """
 
     def __init__(self, path: str | Path) -> None:
         import pyBigWig
 
         self.path = require_file(path, _WHAT)
-        _check_structure(self.path)
+        self.minimum, self.maximum = _check_structure(self.path)
+        if not (math.isfinite(self.minimum) and math.isfinite(self.maximum)):
+            raise InputError(f"{self.path}: values from {self.minimum:g} to {self.maximum:g}; expected finite values")
         try:
             self._file = pyBigWig.open(str(self.path))
             self.chromosomes: dict[str, int] = dict(self._file.chroms())
-            header = self._file.header()
         except (RuntimeError, OSError) as error:
             raise InputError(f"{self.path}: cannot be read as bigWig ({error})") from error
-        self.minimum, self.maximum = float(header["minVal"]), float(header["maxVal"])
 
     def check_genome(self, genome: Genome) -> list[str]:
         """Chromosomes the file shares with ``genome``, in its order.
@@ -78,8 +80,8 @@ class BigWig:
         self._file.close()
 
 
-def _check_structure(path: Path) -> None:
-    """Raise :class:`InputError` unless the header is a bigWig's and its parts lie within the file."""
+def _check_structure(path: Path) -> tuple[float, float]:
+    """Smallest and largest value, by the summary; raises unless the header is a bigWig's and its parts are there."""
     size = path.stat().st_size
     with path.open("rb") as handle:
         head = handle.read(64)
@@ -101,3 +103,10 @@ def _check_structure(path: Path) -> None:
         tail = handle.read(4)
         if fields[0] >= 3 and tail != head[:4]:
             raise InputError(f"{path}: truncated at {size:,} bytes; the end mark of a bigWig is missing")
+        # pyBigWig's own header() cuts both to whole numbers and crashes on infinite ones.
+        if fields[8] == 0:
+            return 0.0, 0.0
+        handle.seek(fields[8] + 8)
+        minimum, maximum = struct.unpack(order + "dd", handle.read(16))
+    # libBigWig starts its maximum at the smallest positive double and leaves it there if no value is above 0.
+    return minimum, 0.0 if maximum == sys.float_info.min else maximum

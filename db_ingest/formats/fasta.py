@@ -30,6 +30,8 @@ def check(path: str | Path) -> Path:
     import pysam
 
     path = require_file(path, _WHAT)
+    # Our one line says it; htslib would write its own to standard error as well.
+    pysam.set_verbosity(0)
     try:
         with pysam.FastxFile(str(path)) as records:
             first = next(iter(records), None)

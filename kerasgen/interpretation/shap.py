@@ -77,9 +77,9 @@ def shap(
     Args:
         load_model_hdf5: ``P.keras``.
         out_prefix: ``P`` of ``P.shap.h5`` and ``P.<head>.bw``. The HDF5 file holds ``coords (N, 3)`` strings,
-            ``sequence (N, L, 4)`` one-hot, and a group a head: ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32,
-            ``delta`` and ``difference`` ``(N,)``. Windows read as the reverse complement stay so in the HDF5 file and are
-            turned back in the bigWigs.
+            ``sequence (N, L, 4)`` one-hot, and a group a head: ``hypothetical (N, L, 4)`` and ``observed
+            (N, L)`` float32, ``delta`` and ``difference`` ``(N,)``. Windows read as the reverse complement stay so in
+            the HDF5 file and are turned back in the bigWigs.
         bed_regions: regions to explain; those the model was trained on by default. The other region parameters are
             those of :func:`kerasgen.training.train`.
         chroms: chromosomes whose regions are explained; all by default.

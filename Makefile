@@ -1,0 +1,35 @@
+# make demo: the whole path on simulated data, ending with demo/report.html
+# make test: lint, types and all tests, on TensorFlow and on JAX
+# Both set up .venv first; they need python3 (3.11 to 3.13, with venv) and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" examples/demo/run.sh demo
+
+test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest -q
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m backend
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "kerasgen needs Python 3.11 to 3.13; set PYTHON=... to one")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

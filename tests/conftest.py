@@ -1,0 +1,101 @@
+"""Fixtures that many tests share: real data where it is, and a small simulated experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("KERASGEN_DATA", ROOT.parent / "shared" / "data"))
+
+PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs real data where there is none."""
+    if (REAL_DATA / "sacCer3" / "sacCer3.fa").is_file():
+        return
+    skip = pytest.mark.skip(reason="no real data; KERASGEN_DATA names its folder")
+    for item in items:
+        if "real" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small simulated experiment: 3 chromosomes of 60 kb, 90 peaks."""
+    from kerasgen.simulation import simulate
+
+    folder = tmp_path_factory.mktemp("simulated") / "files"
+    simulate(str(folder), chromosomes=3, chromosome_size=60_000, peaks=90, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def database_uri(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The simulated experiment as a database."""
+    from db_ingest import ingest
+
+    uri = str(tmp_path_factory.mktemp("database") / "db")
+    ingest(
+        uri,
+        str(simulated / "samples.tsv"),
+        ref_fasta=str(simulated / "genome.fa"),
+        attribute_config="encode_pipeline",
+    )
+    return uri
+
+
+@pytest.fixture
+def database(database_uri: str):
+    from kerasgen.database import Database
+
+    with Database(database_uri) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def train_flags(simulated: Path, database_uri: str) -> dict:
+    """Flags of a quick training on the simulated experiment."""
+    return {
+        "tdb_array": database_uri,
+        "tdb_input_flank": [100],
+        "tdb_output_source_attribute": [f"{PLUS},{MINUS}", f"{PLUS},{MINUS}"],
+        "tdb_output_datasets": ["pooled"],
+        "tdb_output_flank": [40],
+        "tdb_output_aggregation": [None, "sum"],
+        "tdb_output_transformation": [None, "log"],
+        "bed_regions": str(simulated / "peaks.narrowPeak"),
+        "jitter": 10,
+        "revcomp": True,
+        "validation_chroms": ["chr2"],
+        "test_chroms": ["chr3"],
+        "model_params": ["filters=8", "n_dil_layers=2", "profile_kernel_size=11", "conv1_kernel_size=9"],
+        "batch_size": 8,
+        "epochs": 2,
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(train_flags: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefix of a quickly trained bundle."""
+    from kerasgen.training import train
+
+    prefix = tmp_path_factory.mktemp("trained") / "model"
+    train(model_prefix=str(prefix), **train_flags)
+    return prefix
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

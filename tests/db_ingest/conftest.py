@@ -1,0 +1,146 @@
+"""Small inputs of the write side, and the way to look into a database without our own reader."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyBigWig
+import pytest
+import tiledb
+
+SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
+
+
+class Inputs:
+    """Writes input files into one folder; a name that ends in ``.gz`` is gzipped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rng = np.random.default_rng(5)
+
+    def text(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        return path
+
+    def bed(self, name: str, lines: Sequence[str | Sequence[object]]) -> Path:
+        rows = [line if isinstance(line, str) else "\t".join(map(str, line)) for line in lines]
+        return self.text(name, "".join(f"{row}\n" for row in rows))
+
+    def sequence(self, size: int) -> str:
+        return "".join(self.rng.choice(list("ACGTNacgtnR"), size))
+
+    def fasta(self, name: str = "genome.fa", sizes: Mapping[str, int] = SIZES) -> Path:
+        records = []
+        for chromosome, size in sizes.items():
+            bases = self.sequence(size)
+            lines = "\n".join(bases[i : i + 60] for i in range(0, size, 60))
+            records.append(f">{chromosome} some description\n{lines}\n")
+        return self.text(name, "".join(records))
+
+    def signal(self, size: int, scale: float = 1.0) -> np.ndarray:
+        """Values with uncovered stretches (NaN)."""
+        values = (self.rng.random(size) + 0.01) * scale
+        for start in self.rng.integers(0, size, 4):
+            values[start : start + size // 10] = np.nan
+        return values
+
+    def bigwig(
+        self,
+        name: str,
+        values: Mapping[str, np.ndarray] | None = None,
+        sizes: Mapping[str, int] = SIZES,
+        scale: float = 1.0,
+    ) -> Path:
+        """Write a bigWig whose header names ``sizes``; NaN in ``values`` stays uncovered."""
+        path = self.folder / name
+        if values is None:
+            values = {chromosome: self.signal(size, scale) for chromosome, size in sizes.items()}
+        with pyBigWig.open(str(path), "w") as file:
+            file.addHeader(list(sizes.items()))
+            for chromosome, dense in values.items():
+                covered = np.flatnonzero(~np.isnan(dense))
+                for stretch in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
+                    if len(stretch):
+                        kept = [float(value) for value in dense[stretch]]
+                        file.addEntries(chromosome, int(stretch[0]), values=kept, span=1, step=1)
+        return path
+
+    def samples(self, datasets: Mapping[str, Mapping[str, Any]], name: str = "samples.tsv") -> Path:
+        """Write a samples table: dataset -> attribute -> path."""
+        columns = list(dict.fromkeys(column for row in datasets.values() for column in row))
+        lines = ["\t".join(["dataset", *columns])]
+        lines += ["\t".join([n, *(str(row.get(c, "")) for c in columns)]) for n, row in datasets.items()]
+        return self.text(name, "\n".join(lines) + "\n")
+
+    def types(self, name: str = "types.tsv", **attributes: str) -> Path:
+        return self.text(name, "".join(f"{attribute}\t{kind}\n" for attribute, kind in attributes.items()))
+
+
+class Stored:
+    """A database as ``catalogue.json`` and TileDB show it."""
+
+    def __init__(self, uri: str | Path) -> None:
+        self.folder = Path(uri)
+        self.document = json.loads((self.folder / "catalogue.json").read_text())
+        self.places = {c["name"]: (c["offset"], c["size"]) for c in self.document["genome"]["chromosomes"]}
+
+    def track(self, attribute: str, dataset: str) -> dict[str, Any]:
+        (found,) = (t for t in self.document["tracks"] if (t["attribute"], t["dataset"]) == (attribute, dataset))
+        return found
+
+    def values(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
+        track = self.track(attribute, dataset)
+        offset, size = self.places[chromosome]
+        with tiledb.open(str(self.folder / track["kind"] / attribute)) as array:
+            return array[track["row"], offset : offset + size]["value"]
+
+    def sequence(self, chromosome: str) -> np.ndarray:
+        offset, size = self.places[chromosome]
+        with tiledb.open(str(self.folder / "sequence")) as array:
+            return array[offset : offset + size]["value"]
+
+
+def bigwig_values(path: Path, chromosome: str) -> np.ndarray:
+    """What pyBigWig reads over a whole chromosome, 0 where the file has nothing."""
+    with pyBigWig.open(str(path)) as file:
+        return np.nan_to_num(file.values(chromosome, 0, file.chroms(chromosome), numpy=True))
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    return Inputs(folder)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Where a test's database goes; nothing is there yet."""
+    return str(tmp_path / "db")
+
+
+@pytest.fixture
+def stored() -> type[Stored]:
+    return Stored
+
+
+@pytest.fixture
+def read_bigwig():
+    return bigwig_values
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sets up the logger for its process; take that back after the test."""
+    log = logging.getLogger("kerasgen")
+    before = (log.handlers, log.propagate, log.level)
+    yield
+    log.handlers, log.propagate = before[0], before[1]
+    log.setLevel(before[2])

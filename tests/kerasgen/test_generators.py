@@ -1,0 +1,155 @@
+"""Batches of an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db_ingest.errors import InputError, RunError
+from kerasgen import planning
+from kerasgen import spec as specs
+from kerasgen.batches import BatchBuilder
+from kerasgen.database import Database
+from kerasgen.generators import BatchGenerator
+
+DEFAULTS = {
+    "bed_regions": None, "bed_regions_center": "summit", "bed_regions_jitter": 1, "bed_regions_stranded": False,
+    "jitter": 0, "tdb_partition_attribute_for_upsample": None, "tdb_partition_thresh_for_upsample": 1.0,
+    "tdb_partition_datasets_for_upsample": None, "tdb_ambig_attribute": None, "blacklist": None,
+    "upsample_ratio_list_train": [1.0], "upsample_ratio_list_eval": [1.0], "num_train": None, "num_valid": None,
+    "fold": None, "genome": None, "train_chroms": None, "validation_chroms": ["chr2"], "test_chroms": ["chr3"],
+    "revcomp": False, "seed": 1, "strand_map": None, "tdb_transformation_pseudocount": 1.0,
+    "tdb_input_source_attribute": ["seq"], "tdb_input_flank": [100], "tdb_input_datasets": None,
+    "tdb_input_aggregation": None, "tdb_input_transformation": None, "tdb_input_min": None, "tdb_input_max": None,
+    "tdb_output_source_attribute": ["count_bigwig_plus_5p,count_bigwig_minus_5p"] * 2,
+    "tdb_output_flank": [40], "tdb_output_datasets": ["pooled"], "tdb_output_aggregation": [None, "sum"],
+    "tdb_output_transformation": [None, "log"], "tdb_output_min": None, "tdb_output_max": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def flags(simulated: Path) -> dict:
+    return {**DEFAULTS, "bed_regions": str(simulated / "peaks.narrowPeak")}
+
+
+def make(database: Database, flags: dict, part: int = 1, **options) -> BatchGenerator:
+    spec = specs.from_flags(database, flags)
+    plan = planning.plan_training(database, spec, flags)[part]
+    return BatchGenerator(BatchBuilder(database, spec), plan, options.pop("batch_size", 8), **options)
+
+
+def equal(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip((a[0], *a[1]), (b[0], *b[1]), strict=True))
+
+
+def test_batches_are_a_function_of_seed_epoch_and_index(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 30, "revcomp": True, "upsample_ratio_list_train": [0.7]}
+    first, again = make(database, flags, epoch=3), make(database, flags, epoch=3)
+    assert len(first) == 5
+    assert all(equal(first[i], again[i]) for i in (4, 0, 2))
+    assert not equal(first[0], make(database, flags, epoch=4)[0])
+    assert not equal(first[0], make(database, {**flags, "seed": 2}, epoch=3)[0])
+
+
+def test_a_resumed_epoch_goes_on_where_it_was(database: Database, flags: dict) -> None:
+    whole, rest = make(database, flags), make(database, flags, first_batch=1)
+    assert len(rest) == len(whole) - 1
+    assert equal(whole[1], rest[0])
+
+
+def test_memory_and_database_give_the_same_batches(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 30, "revcomp": True, "upsample_ratio_list_train": [0.6]}
+    direct, cached = make(database, flags), make(database, flags)
+    assert cached.builder.load(cached.plan, 1.0)
+    assert all(equal(direct[i], cached[i]) for i in range(len(direct)))
+
+
+def test_training_never_sees_a_held_out_chromosome(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 2000, "upsample_ratio_list_train": [0.5]}
+    for part, allowed in ((1, {0}), (2, {1})):
+        for epoch in range(3):
+            assert set(make(database, flags, part, epoch=epoch).windows.chromosome.tolist()) == allowed
+
+
+def test_validation_is_fixed_and_keeps_its_last_batch(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 30}
+    held = make(database, flags, part=2)
+    assert sum(len(held[i][0]) for i in range(len(held))) == 30
+    assert len(held) == 4
+    assert equal(held[1], make(database, flags, part=2, epoch=5)[1])
+
+
+def test_upsampling_draws_from_peaks_and_the_rest_from_elsewhere(database: Database, flags: dict) -> None:
+    flags |= {"bed_regions": None, "tdb_partition_attribute_for_upsample": "idr_peak", "num_train": 2000,
+              "upsample_ratio_list_train": [0.8]}  # fmt: skip
+    windows = make(database, flags).windows
+    mask = database.windows(database.track("idr_peak", "pooled"), ["chr1"], [0], 60_000)[0]
+    in_peak = mask[windows.centre] > 0
+    assert in_peak.sum() == 1600
+    np.testing.assert_array_equal(in_peak, ~windows.background)
+    # A window of background touches no peak.
+    for centre in windows.centre[windows.background]:
+        assert not mask[centre - 40 : centre + 40].any()
+
+
+def test_filters_keep_the_batch_size_and_hold_in_every_batch(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 60, "tdb_output_min": [None, 2.5], "tdb_output_max": [None, 5.5]}
+    batches = make(database, flags)
+    unfiltered = make(database, {**flags, "tdb_output_min": None, "tdb_output_max": None})
+    replaced = 0
+    for i in range(len(batches)):
+        inputs, (profile, counts) = batches[i]
+        assert len(inputs) == len(profile) == len(counts) == 8
+        assert ((counts >= 2.5) & (counts <= 5.5)).all()
+        np.testing.assert_allclose(np.log(profile.sum(axis=1) + 1), counts, rtol=1e-5)
+        replaced += (unfiltered[i][1][1] != counts).any(axis=1).sum()
+        assert equal(batches[i], make(database, flags)[i])
+    assert replaced > 0
+
+
+def test_filters_that_leave_nothing_are_refused(database: Database, flags: dict) -> None:
+    flags |= {"tdb_output_min": [None, 50.0]}
+    with pytest.raises(RunError, match="widen the bounds"):
+        make(database, flags)[0]
+    with pytest.raises(InputError, match="no validation sample"):
+        make(database, flags, part=2, filtered=True)
+
+
+def test_a_blacklist_is_never_touched_by_an_output_window(database: Database, flags: dict, tmp_path: Path) -> None:
+    path = tmp_path / "black.bed"
+    path.write_text("chr1\t0\t20000\nchr1\t30000\t30500\n")
+    flags |= {"jitter": 30, "blacklist": str(path), "upsample_ratio_list_train": [0.5]}
+    windows = make(database, flags).windows
+    for low, high in ((0, 20_000), (30_000, 30_500)):
+        assert not ((windows.centre - 40 < high) & (windows.centre + 40 > low)).any()
+
+
+def test_ambiguous_bases_are_no_centres(database: Database, flags: dict) -> None:
+    flags |= {"bed_regions": None, "tdb_partition_attribute_for_upsample": "count_bigwig_plus_5p",
+              "tdb_partition_thresh_for_upsample": 3, "tdb_ambig_attribute": "idr_peak", "num_train": 100}  # fmt: skip
+    with pytest.raises(InputError, match="nowhere at least 3"):
+        make(database, {**flags, "tdb_partition_thresh_for_upsample": 300})
+    windows = make(database, {**flags, "tdb_partition_thresh_for_upsample": 1}).windows
+    mask = database.windows(database.track("idr_peak", "pooled"), ["chr1"], [0], 60_000)[0]
+    assert (mask[windows.centre] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bed_regions": None}, "give one of --bed_regions and --tdb_partition"),
+        ({"bed_regions_jitter": 5}, "--jitter moves centres"),
+        ({"revcomp": True, "bed_regions_stranded": True}, "give one"),
+        ({"upsample_ratio_list_train": [0.0]}, "--upsample_ratio_list_train 0.0"),
+        ({"upsample_ratio_list_train": [0.5, 0.5]}, "expected one share"),
+        ({"num_train": 0}, "--num_train 0"),
+        ({"train_chroms": ["chr1"], "validation_chroms": ["chrX"]}, "chrX: not in the genome"),
+    ],
+)
+def test_region_flags_that_make_no_sense_are_refused(
+    database: Database, flags: dict, changes: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        make(database, {**flags, **changes})

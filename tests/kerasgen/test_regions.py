@@ -1,0 +1,185 @@
+"""Where samples are centred, and the plan of an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db_ingest import intervals
+from db_ingest.errors import InputError
+from db_ingest.genome import Genome
+from kerasgen import regions
+from kerasgen.database import Database
+from kerasgen.regions import Bases, Loci, Plan
+
+GENOME = Genome(("chrA", "chrB"), (100_000, 50_000))
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> str:
+    path = tmp_path / "peaks.narrowPeak"
+    path.write_text(
+        "track name=x\n"
+        "chrA\t1000\t1300\ta\t0\t+\t1\t-1\t-1\t40\n"
+        "chrA\t2000\t2101\tb\t0\t-\t1\t-1\t-1\t-1\n"
+        "chrB\t10\t20\tc\t0\t-\t1\t-1\t-1\t3\n"
+    )
+    return str(path)
+
+
+def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
+    def draw(**options):
+        loci = regions.from_bed(bed, GENOME, ["chrA"], **options)
+        return loci.draw(np.random.default_rng(0), None).centre
+
+    assert draw(center="summit").tolist() == [1040, 2050]
+    assert draw(center="center").tolist() == [1150, 2050]
+    assert draw(center="edges").tolist() == [1000, 1299, 2000, 2100]
+    anywhere = draw(center="random", draws=500)
+    assert len(anywhere) == 1000
+    assert anywhere[:500].min() >= 1000
+    assert anywhere[:500].max() <= 1299
+    assert len(np.unique(anywhere[:500])) > 150
+
+
+def test_jitter_stays_within_its_bounds_and_the_chromosome(bed: str) -> None:
+    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
+    draws = np.array([loci.draw(np.random.default_rng(i), None).centre for i in range(400)])
+    assert draws.min(axis=0).tolist() == [990, 2000, 0]
+    assert draws.max(axis=0).tolist() == [1090, 2100, 63]
+
+
+def test_stranded_regions_are_turned_by_column_six(bed: str, tmp_path: Path) -> None:
+    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], stranded=True)
+    assert loci.reverse.tolist() == [False, True, True]
+    plain = tmp_path / "plain.bed"
+    plain.write_text("chrA\t5\t10\n")
+    with pytest.raises(InputError, match="needs \\+ or - in column 6"):
+        regions.from_bed(str(plain), GENOME, ["chrA"], stranded=True)
+
+
+def test_chromosomes_without_regions_are_refused(bed: str) -> None:
+    genome = Genome(("chrA", "chrB", "chrC"), (100_000, 50_000, 10))
+    with pytest.raises(InputError, match="no region on chrC"):
+        regions.from_bed(bed, genome, ["chrC"])
+
+
+def test_bases_are_drawn_uniformly() -> None:
+    spans = (np.array([100, 1000, 131_100]), np.array([200, 1400, 131_600]))
+    windows = Bases(GENOME, spans).draw(np.random.default_rng(1), 100_000)
+    position = GENOME.offsets[windows.chromosome] + windows.centre
+    assert intervals.contains(spans, position).all()
+    share = [np.mean((position >= s) & (position < e)) for s, e in zip(*spans, strict=True)]
+    np.testing.assert_allclose(share, [0.1, 0.4, 0.5], atol=0.01)
+
+
+def plan(**options) -> Plan:
+    count = 200
+    loci = Loci(
+        GENOME, np.zeros(count, np.int64), np.arange(count) * 300 + 500, np.arange(count) * 300 + 600,
+        np.zeros(count, bool),
+    )  # fmt: skip
+    background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])), background=True)
+    return Plan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch() -> None:
+    for first, second, equal in (
+        (plan().epoch(4), plan().epoch(4), True),
+        (plan().epoch(4), plan().epoch(5), False),
+        (plan().epoch(4), plan(seed=4).epoch(4), False),
+    ):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)) == equal
+
+
+def test_the_share_of_background_is_as_asked_and_order_is_mixed() -> None:
+    windows = plan().epoch(0)
+    assert len(windows.centre) == len(plan()) == 250
+    assert windows.background.sum() == 50
+    assert (windows.chromosome[windows.background] == 1).all()
+    assert 0 < windows.background[:100].sum() < 50
+    sized = plan(count=1000).epoch(0)
+    assert len(sized.centre) == 1000
+    assert sized.background.sum() == 200
+
+
+def test_what_a_region_holds_does_not_depend_on_how_many_are_taken() -> None:
+    whole, part = plan(positive_share=1.0).epoch(2), plan(positive_share=1.0, count=80).epoch(2)
+    assert set(part.centre.tolist()) <= set(whole.centre.tolist())
+
+
+def test_more_samples_than_regions_take_every_region_again() -> None:
+    centres = plan(positive_share=1.0, count=400).epoch(0).centre
+    region = (centres - 500) // 300
+    assert np.bincount(region, minlength=200).tolist() == [2] * 200
+
+
+def test_a_fixed_plan_is_the_same_every_epoch_and_in_order() -> None:
+    fixed = plan(fixed=True, positive_share=1.0)
+    np.testing.assert_array_equal(fixed.epoch(0).centre, fixed.epoch(7).centre)
+    assert (np.diff(fixed.epoch(0).centre) > 0).all()
+
+
+def test_half_of_the_windows_are_reverse_complemented() -> None:
+    turned = plan(count=20_000, revcomp=True).epoch(0).reverse
+    assert abs(turned.mean() - 0.5) < 0.02
+    assert not plan().epoch(0).reverse.any()
+
+
+def test_oriented_plans_turn_only_background() -> None:
+    windows = plan(count=5000, oriented=True).epoch(0)
+    assert abs(windows.reverse[windows.background].mean() - 0.5) < 0.05
+
+
+def test_redrawn_windows_keep_their_kind() -> None:
+    both = plan()
+    windows = both.epoch(0)
+    other = both.redraw(windows, 0, 3, 0)
+    np.testing.assert_array_equal(other.background, windows.background)
+    assert (other.chromosome == windows.chromosome).all()
+    assert not np.array_equal(other.centre, windows.centre)
+    again = both.redraw(windows, 0, 3, 0)
+    np.testing.assert_array_equal(other.centre, again.centre)
+    assert not np.array_equal(other.centre, both.redraw(windows, 0, 3, 1).centre)
+
+
+def test_cover_holds_every_window() -> None:
+    both = plan(count=3000)
+    spans = both.cover(700)
+    windows = both.epoch(1)
+    sizes = GENOME.size_array()[windows.chromosome]
+    low = GENOME.offsets[windows.chromosome] + np.clip(windows.centre - 700, 0, sizes)
+    high = GENOME.offsets[windows.chromosome] + np.clip(windows.centre + 700, 0, sizes)
+    place = np.searchsorted(spans[0], low, side="right") - 1
+    assert (high <= spans[1][place]).all()
+
+
+@pytest.mark.parametrize("threshold", [1, 2])
+def test_partition_equals_a_scan_of_the_peak_file(database: Database, simulated: Path, threshold: int) -> None:
+    wanted = np.zeros(database.genome.length, bool)
+    for line in (simulated / "peaks.narrowPeak").read_text().splitlines():
+        name, start, end, *rest = line.split()
+        offset = database.genome.offset(name)
+        if name == "chr1":
+            continue
+        if threshold == 1:
+            wanted[offset + int(start) : offset + int(end)] = True
+        else:
+            wanted[offset + int(start) + int(rest[-1])] = True
+    spans = regions.partition(database, "idr_peak", ["rep1", "rep2"], threshold, ["chr2", "chr3"])
+    found = np.zeros_like(wanted)
+    for start, end in zip(*spans, strict=True):
+        found[start:end] = True
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_partition_of_a_signal_takes_any_dataset(database: Database) -> None:
+    track = [database.track("count_bigwig_plus_5p", name) for name in ("rep1", "rep2")]
+    values = database.values(track, ["chr1"], [0], 60_000)[0]
+    spans = regions.partition(database, "count_bigwig_plus_5p", ["rep1", "rep2"], 3, ["chr1"])
+    found = np.zeros(60_000, bool)
+    for start, end in zip(*spans, strict=True):
+        found[start:end] = True
+    np.testing.assert_array_equal(found, (values >= 3).any(axis=1))
