@@ -37,9 +37,12 @@ class Config:
         padding: ``"valid"`` crops what a convolution cannot see whole, as the released models; ``"same"`` pads by 0.
         control_counts_pooling: ``"logsumexp"`` takes the total of the control counts, ``"none"`` each channel.
         dropout: share of trunk channels dropped, whole along the sequence, before each dilated convolution.
+        trunk_length: bp of the input's middle that the trunk sees; 0 for all of it.
         counts_pooling: ``"average"`` takes a dense layer over the mean of the trunk, as the released models;
             ``"rates"`` adds up a rate at each position of the output window, as the logarithm of their mean, which
-            learns from far fewer regions.
+            learns from far fewer regions; ``"bins"`` has a convolution of its own over the whole input, averaged
+            in bins, so that counts see composition far beyond the trunk.
+        counts_filters, counts_kernel_size, counts_bin: of ``"bins"``: channels, width and bp a bin.
         counts_dropout: share of pooled channels dropped before the counts head.
     """
 
@@ -56,7 +59,11 @@ class Config:
     profile_kernel_size: int = 75
     padding: str = "valid"
     control_counts_pooling: str = "logsumexp"
+    trunk_length: int = 0
     counts_pooling: str = "average"
+    counts_filters: int = 64
+    counts_kernel_size: int = 7
+    counts_bin: int = 100
     dropout: float = 0.0
     counts_dropout: float = 0.0
 
@@ -65,8 +72,10 @@ class Config:
             raise ValueError(f"padding {self.padding!r}; expected valid or same")
         if self.control_counts_pooling not in ("logsumexp", "none"):
             raise ValueError(f"control_counts_pooling {self.control_counts_pooling!r}; expected logsumexp or none")
-        if self.counts_pooling not in ("average", "rates"):
-            raise ValueError(f"counts_pooling {self.counts_pooling!r}; expected average or rates")
+        if self.counts_pooling not in ("average", "rates", "bins"):
+            raise ValueError(f"counts_pooling {self.counts_pooling!r}; expected average, rates or bins")
+        if not 0 <= self.trunk_length <= self.input_length:
+            raise ValueError(f"trunk_length {self.trunk_length}; expected 0 to the input's {self.input_length}")
         if self.num_tasks < 1 and self.num_counts < 1:
             raise ValueError("a BPNet needs a profile head, a counts head or both")
         for name in ("conv1_kernel_size", "dilated_kernel_size", "profile_kernel_size"):
@@ -74,20 +83,25 @@ class Config:
                 raise ValueError(f"{name} {getattr(self, name)}; expected an odd number")
         if self.looks_at_positions and self.profile_positions < self.output_length:
             raise ValueError(
-                f"an input of {self.input_length} bp leaves {self.profile_positions} of the {self.output_length} bp of "
+                f"an input of {self.trunk_bases} bp leaves {self.profile_positions} of the {self.output_length} bp of "
                 "profile; lengthen the input, or take fewer dilated layers, a shorter profile_kernel_size or "
                 "padding=same"
             )
         if self.trunk_positions < 1:
-            raise ValueError(f"an input of {self.input_length} bp is too short for {self.n_dil_layers} dilated layers")
+            raise ValueError(f"an input of {self.trunk_bases} bp is too short for {self.n_dil_layers} dilated layers")
+
+    @property
+    def trunk_bases(self) -> int:
+        """Bases that enter the trunk."""
+        return self.trunk_length or self.input_length
 
     @property
     def trunk_positions(self) -> int:
         """Positions that leave the trunk."""
         if self.padding == "same":
-            return self.input_length
+            return self.trunk_bases
         dilated = (self.dilated_kernel_size - 1) * (2 ** (self.n_dil_layers + 1) - 2)
-        return self.input_length - (self.conv1_kernel_size - 1) - dilated
+        return self.trunk_bases - (self.conv1_kernel_size - 1) - dilated
 
     @property
     def looks_at_positions(self) -> bool:
@@ -146,7 +160,11 @@ def build(config: Config) -> keras.Model:
     """
     sequence = keras.Input((config.input_length, 4), name="sequence")
     inputs = [sequence]
-    x = layers.Conv1D(config.filters, config.conv1_kernel_size, padding=config.padding, name="conv_1")(sequence)
+    x = sequence
+    if config.trunk_bases < config.input_length:
+        surplus = config.input_length - config.trunk_bases
+        x = layers.Cropping1D((surplus // 2, surplus - surplus // 2), name="trunk_crop")(x)
+    x = layers.Conv1D(config.filters, config.conv1_kernel_size, padding=config.padding, name="conv_1")(x)
     for number in range(1, config.n_dil_layers + 1):
         dilation = 2**number
         h = layers.Activation("relu", name=f"relu_{number}")(x)
@@ -175,7 +193,7 @@ def build(config: Config) -> keras.Model:
             profile = layers.Conv1D(config.num_tasks, 1, name="profile_predictions")(profile)
         outputs.append(profile)
     if config.num_counts:
-        counts = _counts(config, x, "counts" if config.control_counts else "logcount_predictions")
+        counts = _counts(config, sequence, x, "counts" if config.control_counts else "logcount_predictions")
         if config.control_counts:
             control = keras.Input((config.control_counts,), name="control_logcounts")
             inputs.append(control)
@@ -194,8 +212,18 @@ def _at_positions(config: Config, x: Any, channels: int, name: str, last: str) -
     return layers.Cropping1D((surplus // 2, surplus - surplus // 2), name=last)(x)
 
 
-def _counts(config: Config, x: Any, last: str) -> Any:
-    """Log counts from the trunk: ``(batch, num_counts)``."""
+def _counts(config: Config, sequence: Any, x: Any, last: str) -> Any:
+    """Log counts from the sequence or the trunk: ``(batch, num_counts)``."""
+    if config.counts_pooling == "bins":
+        h = layers.Conv1D(
+            config.counts_filters, config.counts_kernel_size, padding="same", activation="relu", name="counts_conv"
+        )(sequence)
+        if config.dropout:
+            h = layers.SpatialDropout1D(config.dropout, name="counts_filters_dropout")(h)
+        h = layers.Flatten(name="counts_bins")(layers.AveragePooling1D(config.counts_bin, name="pool")(h))
+        if config.counts_dropout:
+            h = layers.Dropout(config.counts_dropout, name="counts_dropout")(h)
+        return layers.Dense(config.num_counts, name=last)(h)
     if config.counts_pooling == "rates":
         if config.counts_dropout:
             x = layers.SpatialDropout1D(config.counts_dropout, name="counts_dropout")(x)

@@ -6,7 +6,9 @@ import logging
 import math
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,43 +92,98 @@ def ingest(
         InputError: anything wrong with the inputs; nothing has been written then.
         RunError: another process is writing to the database.
     """
-    folder = storage.local_path(tdb_array)
-    existing = catalogues.load(tdb_array) if catalogues.exists(tdb_array) else None
-    if existing is None and folder.exists() and not _is_free(folder):
-        raise InputError(f"{tdb_array}: exists but holds no kerasgen database; name a new or an empty folder")
-    genome = _genome(existing, ref_fasta, chrom_sizes)
-    cells = _cells(tiledb_metadata, attribute_config, attribute_config_file)
-    if not cells and ref_fasta is None:
-        raise InputError("nothing to ingest; give --ref_fasta, --tiledb_metadata or both")
-    checked = [_check(cell, genome) for cell in cells]
-    new_sequence = _new_sequence(existing, ref_fasta, overwrite)
-    todo = [item for item in checked if _is_new(item, existing, overwrite)]
-    threads = threads or _cores()
-    result = IngestResult(
-        uri=str(tdb_array),
-        unchanged=[item.cell for item in checked if item not in todo],
-        estimate=_estimate(genome, todo, new_sequence, threads),
-    )
+    flags = (tiledb_metadata, ref_fasta, chrom_sizes, attribute_config, attribute_config_file, overwrite)
     if dry_run:
-        return result
-
-    if todo or new_sequence:
-        created = not folder.exists()
-        with storage.write_lock(tdb_array):
-            fresh = not catalogues.exists(tdb_array)
+        return _plan(tdb_array, *flags, threads).result
+    with _locked_folder(tdb_array):
+        plan = _plan(tdb_array, *flags, threads)
+        if plan.todo or plan.new_sequence:
             try:
-                _write(str(tdb_array), genome, ref_fasta if new_sequence else None, todo, threads, result)
+                _write(plan, ref_fasta)
             except BaseException:
-                # A database that never got its first track, or whose folder we made for nothing, is taken away again.
-                if fresh and not result.written:
-                    _clear(folder, created)
+                if plan.existing is None and not plan.result.written:
+                    _clear(storage.local_path(tdb_array))
                 raise
 
     from db_ingest import report
 
-    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
-    result.report = report.check(str(tdb_array), catalogues.load(tdb_array), datasets)
-    return result
+    datasets = list(dict.fromkeys(cell.dataset for cell in plan.cells))
+    plan.result.report = report.check(str(tdb_array), catalogues.load(tdb_array), datasets)
+    return plan.result
+
+
+@contextmanager
+def _locked_folder(uri: str) -> Iterator[None]:
+    """Hold the writer's lock; take away what was made for it if no database came into being."""
+    _existing(uri)
+    folder = storage.local_path(uri)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with storage.write_lock(uri):
+        try:
+            yield
+        except BaseException:
+            # Under the lock still, so that it is ours that goes and not another writer's.
+            if not catalogues.exists(uri):
+                (folder / storage.LOCK_NAME).unlink(missing_ok=True)
+                for path in made:
+                    with suppress(OSError):
+                        path.rmdir()
+            raise
+
+
+def _existing(uri: str) -> Catalogue | None:
+    """The catalogue of a database that is there; None where one can be made."""
+    folder = storage.local_path(uri)
+    if catalogues.exists(uri):
+        return catalogues.load(uri)
+    # What a writer killed before its first commit leaves is no obstacle.
+    left = (storage.LOCK_NAME, f".{catalogues.FILE_NAME}.")
+    if folder.exists() and not (folder.is_dir() and all(path.name.startswith(left) for path in folder.iterdir())):
+        raise InputError(f"{uri}: exists but holds no kerasgen database; name a new or an empty folder")
+    return None
+
+
+@dataclass
+class _Plan:
+    """An ingest that was checked: what there is, and what is to be written."""
+
+    genome: Genome
+    existing: Catalogue | None
+    cells: list[Cell]
+    todo: list[_Checked]
+    new_sequence: bool
+    threads: int
+    result: IngestResult
+
+
+def _plan(
+    uri: str,
+    metadata: str | None,
+    ref_fasta: str | None,
+    chrom_sizes: str | None,
+    preset: str | None,
+    config_file: str | None,
+    overwrite: bool,
+    threads: int,
+) -> _Plan:
+    """Check all inputs against each other and against what the database holds."""
+    if threads < 0:
+        raise InputError(f"--threads {threads}: expected 0 (all cores) or more")
+    existing = _existing(uri)
+    genome = _genome(existing, ref_fasta, chrom_sizes)
+    cells = _cells(metadata, preset, config_file)
+    if not cells and ref_fasta is None:
+        raise InputError("nothing to ingest; give --ref_fasta, --tiledb_metadata or both")
+    checked = [_check(cell, genome) for cell in cells]
+    new_sequence = _new_sequence(existing, ref_fasta)
+    todo = [item for item in checked if _is_new(item, existing, overwrite)]
+    threads = threads or _cores()
+    result = IngestResult(
+        uri=str(uri),
+        unchanged=[item.cell for item in checked if item not in todo],
+        estimate=_estimate(genome, todo, new_sequence, threads),
+    )
+    return _Plan(genome, existing, cells, todo, new_sequence, threads, result)
 
 
 @dataclass(frozen=True)
@@ -204,7 +261,7 @@ def _read_bed(cell: Cell, genome: Genome) -> BedTable:
     return bed.read(cell.path, genome, summit=summit)
 
 
-def _new_sequence(existing: Catalogue | None, ref_fasta: str | None, overwrite: bool) -> bool:
+def _new_sequence(existing: Catalogue | None, ref_fasta: str | None) -> bool:
     from db_ingest.formats.files import describe_source
 
     if ref_fasta is None:
@@ -254,53 +311,41 @@ def _estimate(genome: Genome, todo: list[_Checked], sequence: bool, threads: int
     }
 
 
-def _is_free(folder: Path) -> bool:
-    """Whether nothing lies there but what a writer killed before its first commit leaves."""
-    left = (".lock", f".{catalogues.FILE_NAME}.")
-    return folder.is_dir() and all(child.name.startswith(left) for child in folder.iterdir())
-
-
-def _clear(folder: Path, created: bool) -> None:
-    if created:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
+def _clear(folder: Path) -> None:
     for child in folder.iterdir():
         if child.is_dir():
             shutil.rmtree(child, ignore_errors=True)
-        else:
+        elif child.name != storage.LOCK_NAME:
             child.unlink(missing_ok=True)
 
 
-def _write(
-    uri: str, genome: Genome, ref_fasta: str | None, todo: list[_Checked], threads: int, result: IngestResult
-) -> None:
+def _write(plan: _Plan, ref_fasta: str | None) -> None:
     from db_ingest import schema
     from db_ingest.formats.files import describe_source
 
-    # Read again under the lock: another writer may have committed since the check.
-    book = catalogues.load(uri) if catalogues.exists(uri) else Catalogue(genome)
-    if book.genome != genome:
-        raise InputError(f"{uri}: another writer has just made this database, of another genome")
-    members = [item.cell.attribute for item in todo]
-    names = [schema.SEQUENCE] if ref_fasta else []
-    for attribute in members:
+    uri, genome, result = plan.result.uri, plan.genome, plan.result
+    book = plan.existing or Catalogue(genome)
+    attributes = [item.cell.attribute for item in plan.todo]
+    names = [schema.SEQUENCE] if plan.new_sequence else []
+    for attribute in attributes:
         names.append(f"{attribute.kind}/{attribute.name}")
         if attribute.kind == "mask":
             names.append(schema.intervals(attribute.name))
     # Rows are handed out for good before the first byte is written, so that no later run meets half a row; and
     # a folder with arrays in it always has a catalogue, so that the run after a killed one knows it for a database.
-    rows = [book.take_row(f"{attribute.kind}/{attribute.name}") for attribute in members]
+    rows = [book.take_row(f"{attribute.kind}/{attribute.name}") for attribute in attributes]
+    sequence_row = book.take_row(schema.SEQUENCE) if plan.new_sequence else 0
     book.save(uri)
     for name in dict.fromkeys(names):
         _create(uri, name, genome)
 
     total = int(result.estimate["bases"])
-    with progress("ingest", total, "bases") as advance, ThreadPoolExecutor(threads) as pool:
-        if ref_fasta:
-            _write_sequence(uri, genome, ref_fasta, advance)
+    with progress("ingest", total, "bases") as advance, ThreadPoolExecutor(plan.threads) as pool:
+        if plan.new_sequence and ref_fasta is not None:
+            _write_sequence(uri, genome, ref_fasta, sequence_row, advance)
             book.sequence = describe_source(ref_fasta)
             book.save(uri)
-        for item, row in zip(todo, rows, strict=True):
+        for item, row in zip(plan.todo, rows, strict=True):
             write = _write_signal if item.cell.attribute.kind == "signal" else _write_mask
             summary = write(uri, genome, item, row, pool, advance)
             track = Track(
@@ -341,7 +386,7 @@ def _put(uri: str, member: str, row: int, start: int, values: np.ndarray) -> Non
         array[row, start : start + len(values)] = values
 
 
-def _write_sequence(uri: str, genome: Genome, ref_fasta: str, advance: Any) -> None:
+def _write_sequence(uri: str, genome: Genome, ref_fasta: str, row: int, advance: Any) -> None:
     import tiledb
 
     from db_ingest import schema
@@ -355,7 +400,7 @@ def _write_sequence(uri: str, genome: Genome, ref_fasta: str, advance: Any) -> N
         if len(codes) != genome.size(name):
             raise InputError(f"{ref_fasta}: chromosome {name} has {len(codes):,} bp; expected {genome.size(name):,}")
         start = genome.offset(name)
-        with tiledb.open(storage.join(uri, schema.SEQUENCE), "w", timestamp=1) as array:
+        with tiledb.open(storage.join(uri, schema.SEQUENCE), "w", timestamp=row + 1) as array:
             array[start : start + len(codes)] = codes
         advance(len(codes))
     if absent:
@@ -446,9 +491,9 @@ def _put_intervals(uri: str, genome: Genome, attribute: str, row: int, table: Be
     offset = genome.offsets[table.chromosome]
     values = {
         "end": (offset + table.end).astype(np.uint64),
-        "name": np.char.encode(table.name.astype(str), "ascii", "replace"),
+        "name": table.name.astype("U"),
         "score": table.score,
-        "strand": table.strand.astype("S"),
+        "strand": table.strand.astype("U"),
         "signalValue": table.signal_value,
         "pValue": table.p_value,
         "qValue": table.q_value,

@@ -175,6 +175,8 @@ def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[
         dataset = row.pop("dataset", "")
         if not dataset:
             raise InputError(f"{path}:{number}: no dataset name")
+        if "," in dataset or dataset == "None":
+            raise InputError(f"{path}:{number}: dataset {dataset!r}; a name may hold no comma and may not be None")
         if dataset in seen:
             raise InputError(f"{path}:{number}: dataset {dataset!r} is there already, on line {seen[dataset]}")
         seen[dataset] = number

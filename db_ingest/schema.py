@@ -62,7 +62,10 @@ def schema_for(member: str, genome: Genome) -> tiledb.ArraySchema:
         start = tiledb.Dim("start", domain=(0, genome.length - 1), tile=genome.tile, dtype=np.uint64)
         attributes = [
             tiledb.Attr(
-                name=name, dtype="ascii" if dtype.kind == "O" else dtype, var=dtype.kind == "O", filters=_filters()
+                name=name,
+                dtype=np.dtype("U0") if dtype.kind == "O" else dtype,
+                var=dtype.kind == "O",
+                filters=_filters(),
             )
             for name, dtype in INTERVAL_FIELDS.items()
         ]

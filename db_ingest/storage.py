@@ -10,6 +10,8 @@ from pathlib import Path
 
 from db_ingest.errors import InputError, NoDatabaseError, RunError
 
+LOCK_NAME = ".lock"
+
 
 def is_remote(uri: str) -> bool:
     """Whether ``uri`` names an object store rather than a local path."""
@@ -87,7 +89,7 @@ def write_lock(uri: str) -> Iterator[None]:
 
     folder = local_path(uri)
     folder.mkdir(parents=True, exist_ok=True)
-    lock_path = folder / ".lock"
+    lock_path = folder / LOCK_NAME
     with lock_path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

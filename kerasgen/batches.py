@@ -11,7 +11,7 @@ import numpy as np
 from db_ingest import intervals
 from db_ingest.catalogue import Track
 from kerasgen import sequence
-from kerasgen.database import Database, gather
+from kerasgen.database import Database, as_values, gather
 from kerasgen.regions import Plan, Windows
 from kerasgen.signal import transform
 from kerasgen.spec import Channels, DataSpec
@@ -42,7 +42,7 @@ class BatchBuilder:
         for channels in (*self.spec.inputs, *self.spec.outputs):
             self._swap(channels)
 
-    def load(self, plan: Plan, budget_gb: float | None = None) -> bool:
+    def load(self, plan: Plan, budget_gb: float | None = None) -> float:
         """Copy into memory all that the plan's windows can touch, if the budget allows it.
 
         Args:
@@ -50,7 +50,7 @@ class BatchBuilder:
             budget_gb: GB allowed; None takes half of the free memory; 0 never copies.
 
         Returns:
-            Whether the copy was made; without it every batch is read from the database.
+            GB copied; with 0 every batch is read from the database.
         """
         tracks: dict[tuple[str, int] | None, Track | None] = {
             (track.member, track.row): track
@@ -68,11 +68,11 @@ class BatchBuilder:
             log.info(
                 "batches are read from the database: %.2f GB for memory, %.2f GB allowed", needed / 1e9, budget / 1e9
             )
-            return False
+            return 0.0
         self._spans = spans
         self._memory = {key: self.database.read(track, spans) for key, track in tracks.items()}
         log.info("batches come from memory: %.2f GB, %.1f Mb of the genome", needed / 1e9, bases / 1e6)
-        return True
+        return needed / 1e9
 
     def inputs(self, windows: Windows) -> Arrays:
         """Input arrays, float32: ``(batch, length, 4)`` for the sequence, else of each input's shape; NaN becomes 0."""
@@ -120,8 +120,7 @@ class BatchBuilder:
         tracks = channels.tracks(self.database)
         values = np.empty((len(windows.centre), channels.length, len(tracks)), np.float32)
         for place, track in enumerate(tracks):
-            raw = self._raw(track, windows, channels.flank)
-            values[:, :, place] = np.where(raw == 255, np.nan, raw) if track.kind == "mask" else raw
+            values[:, :, place] = as_values(track, self._raw(track, windows, channels.flank))
         if windows.reverse.any():
             values[windows.reverse] = values[windows.reverse][:, ::-1][:, :, self._swap(channels)]
         return transform(values, channels.aggregation, channels.transformation, self.spec.pseudocount)

@@ -10,7 +10,7 @@ import numpy as np
 from db_ingest import catalogue as catalogues
 from db_ingest import intervals
 from db_ingest.catalogue import Track
-from db_ingest.describe import info
+from db_ingest.describe import describe
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from db_ingest.reader import Reader
 
 SEQUENCE = "sequence"
+MASK_MISSING = 255
 _BRIDGE = 4096
 """Gap in bp up to which two stretches are read as one: rereading a tile costs more than its unused bases."""
 
@@ -75,7 +76,7 @@ class Database:
 
     def describe(self) -> dict[str, Any]:
         """Everything the catalogue says, as plain data."""
-        return info(self.uri)
+        return describe(self.uri)
 
     def track(self, attribute: str, dataset: str | None = None) -> Track:
         """The track of an attribute and a dataset; the dataset may be left out where only one has the attribute.
@@ -108,9 +109,13 @@ class Database:
     def values(
         self, tracks: Sequence[Track], chromosomes: Sequence[str] | np.ndarray, starts: Any, length: int
     ) -> np.ndarray:
-        """Values of windows of several tracks, ``(n, length, tracks) float32``; see :meth:`windows`."""
-        parts = [self.windows(track, chromosomes, starts, length).astype(np.float32, copy=False) for track in tracks]
-        return np.stack(parts, axis=-1)
+        """Values of windows of several tracks, ``(n, length, tracks) float32``; NaN where there is none.
+
+        See :meth:`windows`.
+        """
+        return np.stack(
+            [as_values(track, self.windows(track, chromosomes, starts, length)) for track in tracks], axis=-1
+        )
 
     def windows(
         self, track: Track | None, chromosomes: Sequence[str] | np.ndarray, starts: Any, length: int
@@ -185,6 +190,13 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.uri!r}, commit {self.commit}, {len(self._catalogue.tracks)} tracks)"
+
+
+def as_values(track: Track, raw: np.ndarray) -> np.ndarray:
+    """Raw cells of a track as float32, NaN where a mask says that there is no such track."""
+    if track.kind == "signal":
+        return raw.astype(np.float32, copy=False)
+    return np.where(raw == MASK_MISSING, np.nan, raw).astype(np.float32)
 
 
 def gather(

@@ -73,6 +73,9 @@ class Fitting:
         progress = self.progress
         if progress.epoch < self.epochs and progress.stopped == _all_done(progress.epoch):
             progress.stopped = ""
+        if self.arrays is not None and progress.batch:
+            # The running metrics of each output come into being with the first batch; only then can they be restored.
+            self.model.test_on_batch(*self.validation[0])
         with _stop_signal() as stop:
             while not progress.stopped:
                 if self.lr_schedule == "cosine":

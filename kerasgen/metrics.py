@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln, log_softmax, rel_entr
 
 
 def pearson(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -28,6 +27,8 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     Args:
         p, q: ``(..., length)`` non-negative; each is scaled to sum 1. NaN where either sums to 0.
     """
+    from scipy.special import rel_entr
+
     with np.errstate(invalid="ignore", divide="ignore"):
         p = p / p.sum(axis=-1, keepdims=True, dtype=np.float64)
         q = q / q.sum(axis=-1, keepdims=True, dtype=np.float64)
@@ -43,6 +44,8 @@ def multinomial_nll(counts: np.ndarray, logits: np.ndarray) -> np.ndarray:
         counts: ``(..., length)``.
         logits: ``(..., length)``, not normalised.
     """
+    from scipy.special import gammaln, log_softmax
+
     counts = np.asarray(counts, np.float64)
     coefficient = gammaln(counts.sum(axis=-1) + 1) - gammaln(counts + 1).sum(axis=-1)
     return -coefficient - (counts * log_softmax(np.asarray(logits, np.float64), axis=-1)).sum(axis=-1)

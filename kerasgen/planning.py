@@ -160,7 +160,7 @@ def _background(
     roomy = inner[1] > inner[0]
     spans = inner[0][roomy], inner[1][roomy]
     own = positives.spans() if isinstance(positives, Loci) else positives.spans
-    spans = intervals.subtract(spans, regions.widen(genome, own, flank))
+    spans = intervals.subtract(spans, regions.touching(genome, own, flank))
     spans = intervals.subtract(spans, _excluded(database, spec, flags, chromosomes))
     if len(spans[0]) == 0:
         raise InputError(
@@ -178,7 +178,7 @@ def _excluded(
     spans: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
     if flags["blacklist"] is not None:
         listed = bed.read(flags["blacklist"], database.genome, summit="none").spans(database.genome)
-        spans = regions.widen(database.genome, listed, spec.widest_output)
+        spans = regions.touching(database.genome, listed, spec.widest_output)
     attribute = flags["tdb_ambig_attribute"]
     if attribute is not None:
         datasets = _datasets_with(database, spec, attribute)

@@ -115,7 +115,10 @@ def predict_tdb(
     if windows.reverse.any():
         builder.check_strands()
     heads = _count_head(spec) if bigwig_prefix else None
+    every = len(windows.centre)
     windows = keep_accepted(builder, windows, batch_size)
+    if len(windows.centre) < every:
+        log.info("%s of %s regions lie outside the minima and maxima", f"{every - len(windows.centre):,}", f"{every:,}")
     if len(windows.centre) == 0:
         raise InputError("no region lies within the minima and maxima of --tdb_input and --tdb_output")
 
@@ -131,6 +134,8 @@ def predict_tdb(
 def resolve(found: Bundle, given: dict[str, Any]) -> tuple[Database, DataSpec, dict[str, Any]]:
     """The database, data spec and flags of a bundle, with the flags that are given in their place."""
     flags = {**found.config["run"], **_FRESH}
+    if flags["bed_regions_center"] == "random":
+        flags["bed_regions_center"] = "center"
     flags.update({name: value for name, value in given.items() if value is not None})
     if given.get("bed_regions"):
         flags["tdb_partition_attribute_for_upsample"] = None

@@ -12,7 +12,7 @@ import numpy as np
 from db_ingest import intervals
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
-from kerasgen.database import Database
+from kerasgen.database import Database, as_values
 
 log = logging.getLogger("kerasgen")
 
@@ -233,9 +233,14 @@ class Plan:
         return intervals.merge(np.concatenate([spans[0], other[0]]), np.concatenate([spans[1], other[1]]))
 
 
+def touching(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
+    """Centres whose window ``[centre - flank, centre + flank)`` holds a base of the stretches."""
+    return widen(genome, (spans[0] + 1, spans[1]), flank)
+
+
 def widen(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
     """Stretches of the position axis lengthened by ``flank`` on both sides, within their chromosomes."""
-    place = np.searchsorted(genome.offsets, spans[0], side="right") - 1
+    place = np.searchsorted(genome.offsets, spans[1] - 1, side="right") - 1
     lower, upper = genome.offsets[place], genome.offsets[place] + genome.size_array()[place]
     return intervals.merge(np.maximum(spans[0] - flank, lower), np.minimum(spans[1] + flank, upper))
 
@@ -327,9 +332,7 @@ def partition(
             reached = np.zeros(last - first, bool)
             span = (np.array([offset + first]), np.array([offset + last]))
             for track in tracks:
-                values = database.read(track, span)
-                known = values != 255 if track.kind == "mask" else ~np.isnan(values)
-                reached |= known & (values >= threshold)
+                reached |= as_values(track, database.read(track, span)) >= threshold
             begin, end = intervals.runs(reached)
             starts.append(begin + offset + first)
             ends.append(end + offset + first)

@@ -66,6 +66,8 @@ def report(
     """
     from kerasgen.interpretation import recovery
 
+    if truth is not None and explained is None:
+        raise InputError("--truth shows whether attributions find known sites; give --explained too")
     found = bundle.open_bundle(model_prefix)
     config = found.config
     best = config["best"]
@@ -98,7 +100,7 @@ def report(
         if sites:
             auroc = recovery.auroc(shown, sites)
             tiles += [(f"{value:.3f}", f"AUROC, {head} attributions") for head, value in auroc.items()]
-            note += " Planted sites are shaded."
+            note += " Known sites are shaded."
         parts.append(_section("Attributions", [_figure(_logos(shown, sites), "contribution logos")], note))
         if sites:
             text = ", ".join(f"{head} {value:.4f}" for head, value in auroc.items())

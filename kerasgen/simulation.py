@@ -54,7 +54,7 @@ def simulate(
     peaks: int = 1800,
     motifs: str | None = None,
     motifs_per_peak: int = 3,
-    reads_per_peak: float = 100.0,
+    reads_per_peak: float = 40.0,
     seed: int = 1234,
     overwrite: bool = False,
 ) -> Simulation:
@@ -71,7 +71,7 @@ def simulate(
         peaks: planted, evenly over the chromosomes.
         motifs: file in the JASPAR format; four JASPAR motifs come with the package.
         motifs_per_peak: at most.
-        reads_per_peak: both strands and replicates together, for a peak whose motifs have no effect.
+        reads_per_peak: both strands and replicates together, before its motifs multiply them.
         seed: of everything.
         overwrite: replace the folder.
 
@@ -133,7 +133,7 @@ def _build(
         rates = np.full((2, size), _NOISE)
         for number, centre in enumerate(_centres(rng, here, size)):
             chosen = rng.integers(0, len(matrices), rng.integers(1, motifs_per_peak + 1))
-            total = reads_per_peak / 2 * np.exp(sum(effects[i].log_reads for i in chosen) - 1.0)
+            total = reads_per_peak / 2 * np.exp(sum(effects[i].log_reads for i in chosen))
             places = _plant(rng, sequence, matrices, chosen, int(centre))
             for which, start, reverse in places:
                 _add_reads(

@@ -76,7 +76,7 @@ class Channels:
             partner = strand_map.get(attribute, attribute)
             if partner is None or (partner, dataset) not in keys:
                 raise InputError(
-                    f"--revcomp: {attribute!r} ({dataset}) is stranded but its other strand"
+                    f"reverse complement: {attribute!r} ({dataset}) is stranded but its other strand"
                     f"{f' {partner!r}' if partner else ''} is not a channel of the same input or output; "
                     "add it, or name the pairs with --strand_map"
                 )
@@ -112,7 +112,7 @@ class DataSpec:
     def with_datasets(self, database: Database, datasets: Sequence[str]) -> DataSpec:
         """The same spec over other datasets: one for all outputs, or one a channel."""
         outputs = tuple(
-            replace(o, datasets=_spread("datasets", list(datasets), len(o.attributes))) for o in self.outputs
+            replace(o, datasets=_spread("--replicates", list(datasets), len(o.attributes))) for o in self.outputs
         )
         for output in outputs:
             output.tracks(database)

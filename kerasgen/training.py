@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
@@ -28,6 +29,7 @@ log = logging.getLogger("kerasgen")
 LR_SCHEDULES = ("plateau", "cosine", "constant")
 _WEIGHT_SAMPLES = 10_000
 _LOSS_WEIGHTS = ("counts_loss_weight", "profile_loss_weight")
+_PATHS = ("tdb_array", "bed_regions", "blacklist", "architecture_from_file")
 _MAY_CHANGE = {"resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb"}
 
 
@@ -123,8 +125,9 @@ def train(
         RunError: training was told to stop, or its loss is not a number; what was done can be resumed.
     """
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
+    flags.update(absolute_paths(flags))
     state = _state(flags)
-    database = Database(tdb_array)
+    database = Database(str(flags["tdb_array"]))
     spec = specs.from_flags(database, flags)
     builder, held_builder = BatchBuilder(database, spec), BatchBuilder(database, spec)
     if revcomp or bed_regions_stranded:
@@ -150,8 +153,8 @@ def train(
     devices.report()
     log.info("%s training samples an epoch, %s validation samples", f"{len(training):,}", f"{len(validation):,}")
     log.info("held out for testing: %s", ", ".join(split.test) or "nothing")
-    builder.load(training, cache_gb)
-    held_builder.load(validation, cache_gb)
+    used = builder.load(training, cache_gb)
+    held_builder.load(validation, cache_gb if cache_gb is None else cache_gb - used)
     loss_weights = _resolve_weights(builder, training, spec, weights)
     _compile(model, spec, loss_weights, learning_rate)
 
@@ -195,6 +198,12 @@ def train(
     return TrainingResult(
         Path(model_prefix), progress.best_epoch + 1, progress.best, progress.history, progress.stopped
     )
+
+
+def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
+    """The flags that name local files, as absolute paths, so that a bundle serves from any folder."""
+    given = {name: flags[name] for name in _PATHS if flags.get(name)}
+    return {name: path if storage.is_remote(path) else str(Path(path).resolve()) for name, path in given.items()}
 
 
 def _state(flags: dict[str, Any]) -> tuple[checkpoint.Progress, dict[str, Any], dict[str, np.ndarray]] | None:

@@ -181,8 +181,7 @@ def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
     required = default is inspect.Parameter.empty
     text = flag.help.replace("%", "%%")
     if isinstance(default, bool) or flag.type is bool:
-        action = "store_true" if default is False else argparse.BooleanOptionalAction
-        group.add_argument(f"--{name}", action=action, default=default, help=text)
+        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=default, help=text)
         return
     if not required and default is not None:
         shown = " ".join(str(item) for item in default) if isinstance(default, (list, tuple)) else default
@@ -223,13 +222,10 @@ def _with_config(parser: argparse.ArgumentParser, words: list[str]) -> list[str]
         action = known.get(key)
         if action is None or key in (*_FRAME, "help", "version"):
             raise InputError(f"--config {path}: {parser.prog} has no flag {key!r}")
-        if isinstance(action, argparse.BooleanOptionalAction) or action.nargs == 0:
+        if isinstance(action, argparse.BooleanOptionalAction):
             if not isinstance(value, bool):
                 raise InputError(f"--config {path}: {key} is {value!r}; expected true or false")
-            if value:
-                result.append(f"--{key}")
-            elif isinstance(action, argparse.BooleanOptionalAction):
-                result.append(f"--no-{key}")
+            result.append(f"--{key}" if value else f"--no-{key}")
         elif value is not None:
             # One word with "=" for a single value, so that a value may begin with a dash.
             if isinstance(value, list):

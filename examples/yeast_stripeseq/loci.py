@@ -23,7 +23,7 @@ def find_loci(database: kerasgen.Database) -> list[tuple[str, int, str, int]]:
         position = table["start"] + table["summit"]
         summits |= set(zip(table["chromosome"].tolist(), position.tolist(), table["strand"].tolist(), strict=True))
     names, positions, strands = (list(column) for column in zip(*sorted(summits), strict=True))
-    tracks = [database.track("plus", "pooled"), database.track("minus", "pooled")]
+    tracks = [database.track("plus", "WT_pooled"), database.track("minus", "pooled")]
     counts = database.values(tracks, names, np.array(positions) - REACH, 2 * REACH + 1).sum(axis=1)
     own = counts[np.arange(len(names)), [int(strand == "-") for strand in strands]].astype(int)
     loci: list[tuple[str, int, str, int]] = []
@@ -41,6 +41,8 @@ def find_loci(database: kerasgen.Database) -> list[tuple[str, int, str, int]]:
 if __name__ == "__main__":
     uri, target = sys.argv[1:]
     found = find_loci(kerasgen.Database(uri))
-    lines = [f"{c}\t{p}\t{p + 1}\tlocus_{i}\t{min(n, 1000)}\t{s}\t{n}\t-1\t-1\t0\n" for i, (c, p, s, n) in enumerate(found)]
+    lines = [
+        f"{c}\t{p}\t{p + 1}\tlocus_{i}\t{min(n, 1000)}\t{s}\t{n}\t-1\t-1\t0\n" for i, (c, p, s, n) in enumerate(found)
+    ]
     Path(target).write_text("".join(lines))
     sys.stdout.write(f"{target}: {len(found):,} loci\n")

@@ -24,7 +24,7 @@ def _sides(side: str, what: str) -> dict[str, Flag]:
     return {
         f"{prefix}_source_attribute": flag(
             f"{what}: {'seq or ' if side == 'input' else ''}attributes; a space between {side}s, a comma between "
-            "channels of one",
+            "channels of one; in this group a single word serves all",
             metavar="ATTRIBUTE[,ATTRIBUTE...]",
         ),
         f"{prefix}_datasets": flag(
@@ -91,7 +91,10 @@ FLAGS: dict[str, Flag] = {
     ),
     "tdb_ambig_attribute": Flag("use no centre on a base that this mask marks", group=_REGIONS, metavar="ATTRIBUTE"),
     "upsample_ratio_list_train": Flag(
-        "share of the training samples from the regions; the rest is background", float, many=True, group=_REGIONS,
+        "share of the training samples from the regions, one value; the rest is background",
+        float,
+        many=True,
+        group=_REGIONS,
         metavar="SHARE",
     ),
     "upsample_ratio_list_eval": Flag(
@@ -122,7 +125,7 @@ FLAGS: dict[str, Flag] = {
         "weight of the counts loss; auto: a tenth of the median counts of a training window", group=_MODEL
     ),
     "profile_loss_weight": Flag("weight of the profile loss", float, group=_MODEL),
-    "batch_size": Flag("samples a batch", int, group=_TRAINING),
+    "batch_size": Flag("samples a batch", int, group=_RUNNING),
     "epochs": Flag("epochs at most", int, group=_TRAINING),
     "learning_rate": Flag("of Adam, at the start", float, group=_TRAINING),
     "lr_schedule": Flag(
@@ -134,7 +137,7 @@ FLAGS: dict[str, Flag] = {
     "patience": Flag("end after so many epochs without a better validation loss", int, group=_TRAINING),
     "patience_lr": Flag("epochs without a better validation loss until the rate falls", int, group=_TRAINING),
     "revcomp": Flag("read a random half of the windows as the reverse complement", group=_TRAINING),
-    "seed": Flag("of everything random; the same seed gives the same batches", int, group=_RUNNING),
+    "seed": Flag("of everything random; the same seed gives the same result", int, group=_RUNNING),
     "threads": Flag("batches prepared at a time", int, group=_RUNNING),
     "max_queue_size": Flag("batches kept ready", int, group=_RUNNING),
     "cache_gb": Flag(

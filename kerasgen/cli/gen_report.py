@@ -38,3 +38,7 @@ COMMAND = Command(
 def main() -> None:
     """Entry point."""
     sys.exit(COMMAND.run())
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,9 @@ COMMAND = Command(
         "peaks": Flag("peaks to plant", int),
         "motifs": Flag("JASPAR file of the motifs to plant (default: four that come with the package)", metavar="FILE"),
         "motifs_per_peak": Flag("motifs in a peak, at most", int),
-        "reads_per_peak": Flag("expected reads of a peak whose motifs have no effect", float),
+        "reads_per_peak": Flag(
+            "expected reads of a peak before its motifs multiply them, both strands and replicates", float
+        ),
         "seed": FLAGS["seed"],
         "overwrite": Flag("replace the folder"),
     },
@@ -43,3 +45,7 @@ COMMAND = Command(
 def main() -> None:
     """Entry point."""
     sys.exit(COMMAND.run())
+
+
+if __name__ == "__main__":
+    main()

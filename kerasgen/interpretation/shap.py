@@ -121,7 +121,7 @@ def shap(
             "model": str(found.model_path.resolve()),
             "database": database.uri,
             "database_commit": str(database.commit),
-            "flags": json.dumps({**given, "data_spec": spec.to_json()}),
+            "flags": json.dumps({**flags, "data_spec": spec.to_json()}),
             "num_refs_per_seq": num_refs_per_seq,
             "kerasgen": bundle.versions().get("kerasgen", ""),
         }
@@ -133,7 +133,7 @@ def shap(
         if share > 1:
             log.warning(
                 "warning: %s contributions do not add up to the predicted difference (%.3g times the tolerance)",
-                name, value,
+                name, share,
             )  # fmt: skip
     return ShapResult(path, bigwigs, len(windows.centre), worst)
 

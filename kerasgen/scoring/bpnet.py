@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
@@ -55,7 +54,8 @@ class Scores(NamedTuple):
 
     Args:
         tasks: one dict a task: ``task``, ``name``, ``n``, ``counts`` and ``profile`` (source -> metric -> value; the
-            sources are ``model`` and the baselines ``mean_profile``, ``shuffled``, ``other_locus`` and ``replicate``).
+            sources are ``model`` and the baselines: ``mean`` (counts) or ``mean_profile`` and ``other_locus``
+            (profile), ``shuffled`` and ``replicate``).
         files: paths written.
     """
 
@@ -248,6 +248,8 @@ def _profile_scores(
     table: dict[str, np.ndarray],
     smooth: tuple[bool, bool],
 ) -> dict[str, dict[str, float | None]]:
+    from scipy.special import softmax
+
     place = found.profile
     assert place is not None
     counts = found.labels[place][keep, :, task].astype(np.float64)

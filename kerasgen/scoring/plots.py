@@ -54,6 +54,8 @@ def _draw_spread(ax: Any, measure: str, label: str, table: dict[str, np.ndarray]
     sources = [s for s in _LABELS if f"{measure}.{s}" in table]
     values = [table[f"{measure}.{s}"] for s in sources]
     known = np.concatenate([v[np.isfinite(v)] for v in values])
+    if len(known) == 0:
+        known = np.array([0.0, 1.0])
     bins = np.linspace(known.min(), known.max(), 50)
     for source, value, color in zip(sources, values, (plotting.MODEL, *plotting.BASELINES), strict=False):
         value = value[np.isfinite(value)]

@@ -11,7 +11,7 @@ import pytest
 import architectures
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conformance import call, check_architecture  # noqa: E402
+from conformance import call, check_architecture
 
 pytestmark = pytest.mark.backend
 
@@ -32,6 +32,7 @@ SMALL = {"filters": 8, "n_dil_layers": 2, "conv1_kernel_size": 9, "profile_kerne
         ({}, [(120, 4)], [(3,)]),
         ({"padding": "same"}, [(100, 4)], [(100, 2), (2,)]),
         ({"counts_pooling": "rates"}, [(120, 4)], [(60, 2), (2,)]),
+        ({"counts_pooling": "bins", "counts_bin": 30, "trunk_length": 110}, [(150, 4)], [(60, 2), (2,)]),
         ({"dropout": 0.2, "counts_dropout": 0.3, "dilated_kernel_size": 5}, [(160, 4)], [(60, 2), (2,)]),
     ],
 )
@@ -54,6 +55,7 @@ def test_defaults_are_the_published_ones() -> None:
         ({"conv1_kernel_size": 20}, "odd number"),
         ({"num_tasks": 0, "num_counts": 0}, "needs a profile head"),
         ({"counts_pooling": "max"}, "counts_pooling 'max'"),
+        ({"trunk_length": 3000}, "trunk_length 3000; expected 0 to the input's 2114"),
         ({"num_tasks": 0, "input_length": 100}, "too short"),
     ],
 )

@@ -83,7 +83,14 @@ def test_chrom_sizes_reads_names_and_lengths_in_the_files_order(inputs):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("chr1\n", 1), ("chr1\t10\nchr2\tten\n", 2), ("chr1\t-5\n", 1), ("chr1\t0\n", 1), ("c\t1\nc\t1\n", 2), ("c\t²\n", 1)],
+    [
+        ("chr1\n", 1),
+        ("chr1\t10\nchr2\tten\n", 2),
+        ("chr1\t-5\n", 1),
+        ("chr1\t0\n", 1),
+        ("c\t1\nc\t1\n", 2),
+        ("c\t²\n", 1),
+    ],
 )
 def test_broken_chrom_sizes_names_file_and_line(inputs, text, line):
     path = inputs.text("g.sizes", text)

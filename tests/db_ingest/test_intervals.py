@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +46,7 @@ def test_merge_covers_the_same_bases_sorted_and_disjoint(items):
 def test_merge_bridges_gaps_of_at_most_the_gap(items, gap):
     inside = flags(columns(items))
     covered = np.flatnonzero(inside)
-    for left, right in zip(covered[:-1], covered[1:], strict=True):
+    for left, right in itertools.pairwise(covered):
         if right - left - 1 <= gap:
             inside[left:right] = True
     np.testing.assert_array_equal(flags(intervals.merge(*columns(items), gap=gap)), inside)

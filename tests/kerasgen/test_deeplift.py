@@ -47,7 +47,7 @@ def check_complete(model: keras.Model, target: deeplift.Target, x, refs, others=
     np.testing.assert_allclose((hypothetical * x).sum(axis=-1), scores.sum(axis=-1), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["average", "rates"])
+@pytest.mark.parametrize("pooling", ["average", "rates", "bins"])
 def test_contributions_of_both_heads_add_up(rng: np.random.Generator, pooling: str) -> None:
     model = bpnet(counts_pooling=pooling)
     x, refs = example(rng, 2, 200, 5)

@@ -9,9 +9,8 @@ from db_ingest.genome import Genome
 from kerasgen import folds
 
 HUMAN = Genome(tuple(f"chr{n}" for n in [*range(1, 23), "X", "Y", "M"]), (1000,) * 25)
-YEAST = Genome(
-    tuple(f"chr{n}" for n in "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI M".split()), (1000,) * 17
-)
+ROMAN = "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI M"
+YEAST = Genome(tuple(f"chr{name}" for name in ROMAN.split()), (1000,) * 17)
 
 
 @pytest.mark.parametrize("genome", folds.FOLDS)
@@ -21,7 +20,8 @@ def test_every_chromosome_is_tested_once_and_only_once(genome: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fold", "test", "validation"), [(0, {"chr1"}, {"chr8", "chr10"}), (4, {"chr5", "chr16", "chrY"}, {"chr6", "chr13", "chr22"})]
+    ("fold", "test", "validation"),
+    [(0, {"chr1"}, {"chr8", "chr10"}), (4, {"chr5", "chr16", "chrY"}, {"chr6", "chr13", "chr22"})],
 )
 def test_human_folds_are_the_published_ones(fold: int, test: set, validation: set) -> None:
     split = folds.split(HUMAN, genome="hg38", fold=fold)

@@ -12,7 +12,9 @@ from kerasgen import metrics
 
 def test_correlations_equal_scipy(rng: np.random.Generator) -> None:
     a, b = rng.poisson(3, (2, 6, 80)).astype(np.float32)
-    np.testing.assert_allclose(metrics.pearson(a, b), [pearsonr(x, y)[0] for x, y in zip(a.astype(float), b, strict=True)], rtol=1e-6)
+    np.testing.assert_allclose(
+        metrics.pearson(a, b), [pearsonr(x, y)[0] for x, y in zip(a.astype(float), b, strict=True)], rtol=1e-6
+    )
     assert np.isclose(metrics.spearman(a[0], b[0]), spearmanr(a[0], b[0])[0])
     assert np.isnan(metrics.pearson(np.ones(5), np.arange(5)))
 

@@ -22,9 +22,7 @@ def test_aggregation_equals_numpy(values: np.ndarray, name: str, reference) -> N
     np.testing.assert_allclose(transform(values, name, None, 1.0), reference(values, axis=1), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "reference"), [("sum", np.nansum), ("average", np.nanmean), ("max", np.nanmax)]
-)
+@pytest.mark.parametrize(("name", "reference"), [("sum", np.nansum), ("average", np.nanmean), ("max", np.nanmax)])
 def test_aggregation_leaves_out_positions_without_a_value(values: np.ndarray, name: str, reference) -> None:
     values[1, :7] = np.nan
     np.testing.assert_allclose(transform(values, name, None, 1.0), reference(values, axis=1), rtol=1e-6)
