@@ -218,9 +218,9 @@ def _counts(config: Config, sequence: Any, x: Any, last: str) -> Any:
         h = layers.Conv1D(
             config.counts_filters, config.counts_kernel_size, padding="same", activation="relu", name="counts_conv"
         )(sequence)
-        if config.dropout:
-            h = layers.SpatialDropout1D(config.dropout, name="counts_filters_dropout")(h)
-        h = layers.Flatten(name="counts_bins")(layers.AveragePooling1D(config.counts_bin, name="pool")(h))
+        h = layers.AveragePooling1D(config.counts_bin, name="pool")(h)
+        # Bins differ little between regions: without a common scale, the dense layer barely moves.
+        h = layers.Flatten(name="counts_bins")(layers.BatchNormalization(name="counts_scale")(h))
         if config.counts_dropout:
             h = layers.Dropout(config.counts_dropout, name="counts_dropout")(h)
         return layers.Dense(config.num_counts, name=last)(h)

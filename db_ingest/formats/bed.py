@@ -61,7 +61,7 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
     """Read a BED or narrowPeak file.
 
     Lines that are empty or start with ``#``, ``track`` or ``browser`` are skipped. Columns 4 to 6 are name, score and
-    strand; with 9 or 10 columns, 7 to 9 are signalValue, pValue and qValue.
+    strand; in narrowPeak and broadPeak (10 and 9 columns), 7 to 9 are signalValue, pValue and qValue.
 
     Args:
         path: the file, plain or gzipped.
@@ -125,7 +125,9 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
     if takes_summit and width < 4:
         raise InputError(f"{path}:{numbers[0]}: {width} columns; expected a summit offset in a column after the end")
     offset = column(width - 1, "summit offset", whole=True) if takes_summit else np.full(len(table), NO_SUMMIT)
-    is_peak = width in (9, 10)
+    # Nine columns are broadPeak, or BED9, whose last column is a colour such as 255,0,0.
+    is_bed9 = width == 9 and table[8].str.contains(",", regex=False).any()
+    is_peak = width in (9, 10) and not is_bed9
     missing = np.full(len(table), np.nan)
     chromosomes = table[0].to_numpy(object)
     place = np.array([genome.names.index(c) if c in genome else -1 for c in pd.unique(table[0])])

@@ -28,7 +28,7 @@ def yeast(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> tuple[Da
     lines = ["dataset\tplus\tminus\ttsr"]
     for sample in (*SAMPLES, "atac"):
         peaks = data / f"S288C_{sample}.TSRs.narrowPeak"
-        peaks = atac / "yeast_atac_peaks.narrowPeak" if sample == "atac" else peaks
+        peaks = atac / "hmmratac_yeast500k_accessible_regions.narrowPeak" if sample == "atac" else peaks
         lines.append(f"{sample}\t{files[sample, 'plus']}\t{files[sample, 'minus']}\t{peaks if peaks.exists() else ''}")
     (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
     (folder / "attributes.tsv").write_text("plus\tbigwig\nminus\tbigwig\ntsr\tbed_summit_from_last_col\n")
@@ -69,9 +69,12 @@ def test_every_base_of_every_mask_equals_the_peaks(yeast, real_data: Path) -> No
     database, _ = yeast
     for sample in ("WT_1", "WT_2", "WT_3", "atac"):
         path = real_data / "yeast_stripeseq" / f"S288C_{sample}.TSRs.narrowPeak"
-        path = real_data / "yeast_atac" / "yeast_atac_peaks.narrowPeak" if sample == "atac" else path
+        path = (
+            real_data / "yeast_atac" / "hmmratac_yeast500k_accessible_regions.narrowPeak" if sample == "atac" else path
+        )
         wanted = {n: np.zeros(s, np.uint8) for n, s in zip(database.genome.names, database.genome.sizes, strict=True)}
-        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        lines = path.read_text().splitlines()
+        rows = [line.split("\t") for line in lines if not line.startswith("track")]
         for row in rows:
             wanted[row[0]][int(row[1]) : int(row[2])] = 1
         for row in rows:
