@@ -50,7 +50,7 @@ def save(prefix: str | Path, model: keras.Model, progress: Progress, run: dict[s
     arrays |= {f"m{i}": np.asarray(variable) for i, variable in enumerate(model.metrics_variables)}
     text = json.dumps({"progress": asdict(progress), "run": run})
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, text=np.frombuffer(text.encode(), np.uint8), **arrays)
+    np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **arrays)
     storage.replace_bytes(_path(prefix), buffer.getvalue())
 
 
