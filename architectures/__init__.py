@@ -50,4 +50,8 @@ def from_file(path: str | Path) -> ModuleType:
     for wanted in ("Config", "build"):
         if not hasattr(module, wanted):
             raise ValueError(f"{path}: defines no {wanted}; expected a Config dataclass and build(config)")
+    if not hasattr(module.Config, "from_data"):
+        raise ValueError(
+            f"{path}: Config has no from_data(inputs, outputs, **params), which makes one from data shapes"
+        )
     return module

@@ -166,6 +166,8 @@ def load(uri: str) -> Catalogue:
         genome = Genome(
             tuple(c["name"] for c in chromosomes), tuple(c["size"] for c in chromosomes), document["genome"]["tile"]
         )
+        if [c["offset"] for c in chromosomes] != genome.offsets[:-1].tolist():
+            raise NoDatabaseError(f"{place}: chromosome offsets are not those of format version {FORMAT_VERSION}")
         return Catalogue(
             genome=genome,
             commit=document["commit"],

@@ -36,7 +36,8 @@ class Genome:
         if len(set(self.names)) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise InputError(f"chromosome {twice!r} is named twice in the genome")
-        padded = [-(-size // self.tile) * self.tile for size in self.sizes]
+        # At least one position lies between chromosomes, so that stretches of two never touch.
+        padded = [(size // self.tile + 1) * self.tile for size in self.sizes]
         offsets = np.concatenate([[0], np.cumsum(padded, dtype=np.int64)])
         object.__setattr__(self, "offsets", offsets)
         object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.names)})

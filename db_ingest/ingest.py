@@ -396,6 +396,8 @@ def _write_sequence(uri: str, genome: Genome, ref_fasta: str, row: int, advance:
     for name, codes in fasta.read(ref_fasta):
         if name not in genome:
             continue
+        if name not in absent:
+            raise InputError(f"{ref_fasta}: sequence {name!r} is there twice")
         absent.discard(name)
         if len(codes) != genome.size(name):
             raise InputError(f"{ref_fasta}: chromosome {name} has {len(codes):,} bp; expected {genome.size(name):,}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -45,10 +46,12 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
     else:
         began = last = time.monotonic()
         completed = 0
+        lock = threading.Lock()
 
         def advance(done: int) -> None:
             nonlocal completed, last
-            completed += done
+            with lock:
+                completed += done
             now = time.monotonic()
             if now - last >= _SECONDS_BETWEEN_LINES:
                 last = now

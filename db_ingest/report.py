@@ -14,6 +14,8 @@ from db_ingest.schema import intervals, signal
 from db_ingest.strands import is_minus, pair_strands
 
 _MANY_INTERVALS = 20_000
+_MUCH_SIGNAL, _SHIFT = 1000, 5
+"""Signal in intervals, and bp between the strands, from which on their order is judged."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
             for mask_name, mask in masks.items():
                 table = reader.read_intervals(intervals(mask_name), mask.row)
                 totals[mask_name] = {n: _sums(reader, t, table) for n, t in signals.items()}
-                for name, sums in totals[mask_name].items():
+                for name, (sums, _) in totals[mask_name].items():
                     share = float((sums > 0).mean())
                     report.shares[mask_name, name, dataset] = share
                     report.lines.append(f"{dataset} {mask_name}: {share:.1%} of intervals have {name} signal")
@@ -89,9 +91,7 @@ def _odd(track: Track, catalogue: Catalogue) -> list[str]:
     if summary["covered"] == 0:
         found.append(f"{name}: no signal at all")
     if summary["absolute"]:
-        found.append(
-            f"{name}: all values were negative, as some pipelines write the minus strand; absolute values taken"
-        )
+        found.append(f"{name}: absolute values taken, as for a minus strand that is written with negative values")
     elif summary["minimum"] < 0:
         if summary["maximum"] <= 0 and pair_strands([track.attribute]) and not is_minus(track.attribute):
             found.append(f"{name}: a plus-strand track with negative values only; plus and minus look swapped")
@@ -100,8 +100,11 @@ def _odd(track: Track, catalogue: Catalogue) -> list[str]:
     return found
 
 
-def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> np.ndarray:
-    """Sum of a signal over each interval (of at most 20,000 spread over all); ``(n,) float64``."""
+def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of a signal over each interval, and of value times distance from its start; ``(n,) float64`` each.
+
+    Of at most 20,000 intervals, spread over all.
+    """
     pick = _pick(len(table["start"]))
     starts, ends = table["start"][pick], table["end"][pick]
     # Overlapping intervals are cut to disjoint ones to read, then summed by differences of the running sum.
@@ -109,24 +112,41 @@ def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> np.ndar
 
     span_starts, span_ends = merge(starts, ends)
     values = np.nan_to_num(reader.read(signal(track.attribute), track.row, span_starts, span_ends).astype(np.float64))
-    running = np.concatenate([[0.0], np.cumsum(values)])
     base = np.concatenate([[0], np.cumsum(span_ends - span_starts)])
     span = np.searchsorted(span_starts, starts, side="right") - 1
     first = base[span] + starts - span_starts[span]
-    return running[first + ends - starts] - running[first]
+    last = first + ends - starts
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    moment = np.concatenate([[0.0], np.cumsum(values * np.arange(len(values)))])
+    sums = running[last] - running[first]
+    return sums, moment[last] - moment[first] - first * sums
 
 
 def _pick(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, _MANY_INTERVALS)).astype(np.int64))
 
 
-def _swapped(dataset: str, mask: str, strands: np.ndarray, sums: dict[str, np.ndarray]) -> list[str]:
-    """Stranded intervals should hold more signal of their own strand than of the other."""
+def _swapped(
+    dataset: str, mask: str, strands: np.ndarray, totals: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> list[str]:
+    """Whether plus and minus look swapped.
+
+    Stranded intervals should hold more signal of their own strand than of the other. In unstranded ones, reads around a
+    binding site have the 5' ends of the plus strand to the left of those of the minus strand.
+    """
     strands = strands[_pick(len(strands))]
     found = []
+    sums = {name: total for name, (total, _) in totals.items()}
     for plus, minus in pair_strands(sums).items():
         if minus is None or is_minus(plus):
             continue
+        if not np.isin(strands, ("+", "-")).any() and min(sums[plus].sum(), sums[minus].sum()) >= _MUCH_SIGNAL:
+            shift = totals[plus][1].sum() / sums[plus].sum() - totals[minus][1].sum() / sums[minus].sum()
+            if shift > _SHIFT:
+                found.append(
+                    f"{dataset}: in {mask}, {plus} lies {shift:.0f} bp to the right of {minus} on average; around "
+                    "binding sites 5' ends of the plus strand lie to the left: swapped, unless these are start sites"
+                )
         own = other = 0
         for strand, same, opposite in (("+", plus, minus), ("-", minus, plus)):
             here = strands == strand

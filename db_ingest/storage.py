@@ -95,4 +95,7 @@ def write_lock(uri: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(f"{uri}: another process is writing to this database; wait for it to end") from error
+        # A writer that failed may have removed the file between our opening and locking it.
+        if not lock_path.exists() or lock_path.stat().st_ino != os.fstat(lock.fileno()).st_ino:
+            raise RunError(f"{uri}: another process was writing to this database; try again")
         yield

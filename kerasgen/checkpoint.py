@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def save(prefix: str | Path, model: keras.Model, progress: Progress, run: dict[s
     arrays |= {f"m{i}": np.asarray(variable) for i, variable in enumerate(model.metrics_variables)}
     text = json.dumps({"progress": asdict(progress), "run": run})
     buffer = io.BytesIO()
-    np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **arrays)
+    np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     storage.replace_bytes(_path(prefix), buffer.getvalue())
 
 
@@ -68,8 +69,13 @@ def load(prefix: str | Path) -> tuple[Progress, dict[str, Any], dict[str, np.nda
             arrays = dict(stored)
         document = json.loads(arrays.pop("text").tobytes())
         return Progress(**document["progress"]), document["run"], arrays
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a training state ({error})") from error
+
+
+def discard(prefix: str | Path) -> None:
+    """Remove the state of an earlier run."""
+    _path(prefix).unlink(missing_ok=True)
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +46,16 @@ class Database:
         self.genome: Genome = self._catalogue.genome
         self.commit: int = self._catalogue.commit
         self._raw: Reader | None = None
+        self._lock = threading.Lock()
 
     @property
     def _reader(self) -> Reader:
-        if self._raw is None:
-            from db_ingest.reader import Reader
+        with self._lock:
+            if self._raw is None:
+                from db_ingest.reader import Reader
 
-            self._raw = Reader(self.uri)
-        return self._raw
+                self._raw = Reader(self.uri)
+            return self._raw
 
     @property
     def attributes(self) -> list[str]:

@@ -30,4 +30,4 @@ def report() -> None:
     if found:
         log.info("%s, %d accelerator(s): %s", backend, len(found), ", ".join(found))
     else:
-        log.warning("%s, no GPU found: running on %d CPU core(s)", backend, len(os.sched_getaffinity(0)))
+        log.warning("%s, no GPU found: running on %d CPU core(s)", backend, os.cpu_count() or 1)

@@ -84,6 +84,8 @@ class Fitting:
                 elif progress.epoch == 0:
                     self._set_learning_rate(self.learning_rate)
                 self._finish_epoch(self._run_epoch(stop))
+                if stop.is_set() and not progress.stopped:
+                    raise RunError(f"stopped after epoch {progress.epoch}; the same command with --resume goes on")
         if progress.best_epoch < 0:
             raise RunError("no epoch was trained; --epochs must be 1 or more")
 
@@ -195,12 +197,18 @@ class _Watch(keras.callbacks.Callback):
         self.advance(self.batches.batch_size)
         progress = self.fitting.progress
         progress.batch += 1
+        if self._epoch_is_over(batch):
+            return
         if self.stop.is_set() and not self.stopped:
             self.stopped = self.model.stop_training = True
             self.fitting.save_state()
         elif self.fitting.state_every and progress.batch % self.fitting.state_every == 0:
             self.fitting.save_state()
             self._last = time.perf_counter()
+
+    def _epoch_is_over(self, batch: int) -> bool:
+        """After its last batch an epoch is finished, validation included, before anything is saved or stopped."""
+        return batch + 1 >= len(self.batches)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ FOLDS: dict[str, tuple[tuple[str, ...], ...]] = {
 """Test chromosomes by genome and fold.
 
 Those of human and mouse are the tables that kerasAC publishes; the fold before (the last one before fold 0) validates.
-Those of sacCer3 are ours: fold 0 tests on chrI and chrII, of about 1.0 to 1.8 Mb each; the fold after validates.
+Those of sacCer3 are ours: fold 0 tests on chrI and chrII; the fold after validates.
 """
 
 

@@ -127,41 +127,40 @@ def _positives(
         return loci
     if flags["bed_regions_stranded"] or flags["jitter"]:
         raise InputError("--bed_regions_stranded and --jitter go with --bed_regions")
-    spans = regions.partition(
-        database,
-        attribute,
-        flags["tdb_partition_datasets_for_upsample"] or _datasets_with(database, spec, attribute),
-        flags["tdb_partition_thresh_for_upsample"],
-        chromosomes,
-    )
+    datasets = flags["tdb_partition_datasets_for_upsample"] or _datasets_with(database, spec, attribute)
+    threshold = flags["tdb_partition_thresh_for_upsample"]
+    spans = regions.partition(database, attribute, datasets, threshold, chromosomes)
+    around = spans
+    if database.track(attribute, datasets[0]).kind == "mask":
+        around = regions.partition(database, attribute, datasets, 1, chromosomes)
     spans = intervals.subtract(spans, excluded)
     if len(spans[0]) == 0:
         raise InputError(
             f"--tdb_partition_attribute_for_upsample {attribute}: nowhere at least "
             f"{flags['tdb_partition_thresh_for_upsample']:g} on {', '.join(chromosomes[:8])}"
         )
-    return Bases(database.genome, spans)
+    return Bases(database.genome, spans, around=around)
 
 
 def _middles(bases: Bases) -> Loci:
     middle = (bases.spans[0] + bases.spans[1]) // 2
     place = np.searchsorted(bases.genome.offsets, middle, side="right") - 1
     centre = middle - bases.genome.offsets[place]
-    return Loci(bases.genome, place, centre, centre, np.zeros(len(centre), bool))
+    nothing = np.zeros(len(centre), np.int64)
+    return Loci(bases.genome, place, centre, centre, nothing.astype(bool), nothing, bases.regions)
 
 
 def _background(
     database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], positives: Loci | Bases
 ) -> Bases:
-    """Bases whose output window touches no positive region and nothing excluded, and lies within its chromosome."""
+    """Bases whose output window touches no region and no ambiguous or blacklisted base, within its chromosome."""
     genome, flank = database.genome, spec.widest_output
     start, end = regions.chromosome_spans(genome, chromosomes)
     inner = start + flank, end - flank
     roomy = inner[1] > inner[0]
     spans = inner[0][roomy], inner[1][roomy]
-    own = positives.spans() if isinstance(positives, Loci) else positives.spans
-    spans = intervals.subtract(spans, regions.touching(genome, own, flank))
-    spans = intervals.subtract(spans, _excluded(database, spec, flags, chromosomes))
+    spans = intervals.subtract(spans, regions.touching(genome, positives.regions, flank))
+    spans = intervals.subtract(spans, _excluded(database, spec, flags, chromosomes, flank))
     if len(spans[0]) == 0:
         raise InputError(
             f"no background is left on {', '.join(chromosomes[:8])}: regions, blacklist and ambiguous bases cover all"
@@ -170,9 +169,12 @@ def _background(
 
 
 def _excluded(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]
+    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], flank: int = 0
 ) -> intervals.Spans:
-    """Where no centre may lie: ambiguous bases, and all from where an output window would touch the blacklist."""
+    """Where no centre may lie: ambiguous bases, and all from where an output window would touch the blacklist.
+
+    With a ``flank``, windows of that flank keep away from ambiguous bases too.
+    """
     from db_ingest.formats import bed
 
     spans: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -183,6 +185,8 @@ def _excluded(
     if attribute is not None:
         datasets = _datasets_with(database, spec, attribute)
         ambiguous = regions.partition(database, attribute, datasets, 1, chromosomes)
+        if flank:
+            ambiguous = regions.touching(database.genome, ambiguous, flank)
         spans = intervals.merge(np.concatenate([spans[0], ambiguous[0]]), np.concatenate([spans[1], ambiguous[1]]))
     return spans
 
@@ -193,4 +197,7 @@ def _datasets_with(database: Database, spec: DataSpec, attribute: str) -> list[s
     if not having:
         database.track(attribute)
     used = {dataset for channels in spec.outputs for dataset in channels.datasets}
-    return [dataset for dataset in having if dataset in used] or having
+    chosen = [dataset for dataset in having if dataset in used]
+    if not chosen:
+        log.info("%s is taken of %s: no dataset of the outputs has it", attribute, ", ".join(having))
+    return chosen or having

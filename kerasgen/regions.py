@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,11 +49,30 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Windows an epoch takes from it when nothing else is said."""
 
-    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
-        """Draw ``count`` windows, or one for each region."""
+    def draw(self, key: tuple[int, ...], count: int) -> Windows:
+        """Draw windows; ``key`` holds the seed, the epoch and the purpose."""
 
     def cover(self, flank: int) -> intervals.Spans:
         """Stretches of the position axis that windows of this flank can touch."""
+
+
+def uniform(key: Sequence[int], *columns: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1) that are a function of a key and of each row alone, whatever rows stand beside it.
+
+    Args:
+        key: seed, epoch and purpose.
+        columns: ``(n,)`` integers that tell rows apart.
+
+    Returns:
+        ``(n,) float64``, by the finalizer of SplitMix64 (Steele et al. 2014, OOPSLA).
+    """
+    state = np.full(len(columns[0]), np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0], np.uint64)
+    for column in columns:
+        state = state + np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)) * 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,8 @@ class Loci:
         chromosome: ``(n,) int64`` places in the genome.
         low, high: ``(n,) int64`` first and last possible centre.
         reverse: ``(n,) bool``, read as the reverse complement.
+        copy: ``(n,) int64``, tells centres of one region apart.
+        regions: union of the regions themselves, on the position axis; background keeps away from it.
     """
 
     genome: Genome
@@ -72,21 +93,25 @@ class Loci:
     low: np.ndarray
     high: np.ndarray
     reverse: np.ndarray
+    copy: np.ndarray
+    regions: intervals.Spans
 
     def __len__(self) -> int:
         return len(self.low)
 
-    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
-        """Each region once, at a random centre of its range; ``count`` takes a random part or several rounds.
+    def draw(self, key: tuple[int, ...], count: int) -> Windows:
+        """``count`` windows: each region once, a random part of them, or several rounds of all.
 
-        What a region holds depends on the generator's state and the region alone, not on ``count``.
+        Where a region's window is centred is a function of the key, the region and the round.
         """
-        centre = rng.integers(self.low, self.high + 1)
-        everything = Windows(self.chromosome, centre, self.reverse, np.zeros(len(self), bool))
-        if count is None or count == len(self):
-            return everything
-        rounds = [rng.permutation(len(self)) for _ in range(-(-count // len(self)))]
-        return everything.take(np.concatenate(rounds)[:count])
+        rng = np.random.default_rng((*key, 0))
+        rounds = [np.arange(len(self))] * (count // len(self))
+        rounds.append(rng.permutation(len(self))[: count % len(self)])
+        index = np.concatenate(rounds)
+        turn = np.repeat(np.arange(len(rounds)), [len(part) for part in rounds])
+        place = self.chromosome[index], self.low[index], self.high[index], self.copy[index], turn
+        centre = self.low[index] + (uniform(key, *place) * (self.high - self.low + 1)[index]).astype(np.int64)
+        return Windows(self.chromosome[index], centre, self.reverse[index], np.zeros(count, bool))
 
     def cover(self, flank: int) -> intervals.Spans:
         """Stretches of the position axis that windows of this flank can touch."""
@@ -96,14 +121,16 @@ class Loci:
         end = np.clip(self.high + flank, 0, sizes)
         return intervals.merge(offset + start, offset + end)
 
-    def spans(self) -> intervals.Spans:
-        """Union of the ranges of centres, on the position axis."""
-        offset = self.genome.offsets[self.chromosome]
-        return intervals.merge(offset + self.low, offset + self.high + 1)
-
     def keep(self, flags: np.ndarray) -> Loci:
-        """The regions flagged."""
-        return Loci(self.genome, self.chromosome[flags], self.low[flags], self.high[flags], self.reverse[flags])
+        """The regions flagged; background still keeps away from all."""
+        return replace(
+            self,
+            chromosome=self.chromosome[flags],
+            low=self.low[flags],
+            high=self.high[flags],
+            reverse=self.reverse[flags],
+            copy=self.copy[flags],
+        )
 
 
 @dataclass(frozen=True)
@@ -114,11 +141,18 @@ class Bases:
         genome: their chromosomes.
         spans: sorted disjoint stretches of the position axis.
         background: whether windows drawn are flagged as background.
+        around: what background keeps away from; the stretches themselves if None.
     """
 
     genome: Genome
     spans: intervals.Spans
     background: bool = False
+    around: intervals.Spans | None = None
+
+    @property
+    def regions(self) -> intervals.Spans:
+        """What background keeps away from."""
+        return self.spans if self.around is None else self.around
 
     def __len__(self) -> int:
         return len(self.spans[0])
@@ -128,11 +162,10 @@ class Bases:
         """Number of bases."""
         return int((self.spans[1] - self.spans[0]).sum())
 
-    def draw(self, rng: np.random.Generator, count: int | None) -> Windows:
-        """``count`` centres (as many as stretches, if None), uniform over bases."""
-        count = len(self) if count is None else count
+    def draw(self, key: tuple[int, ...], count: int) -> Windows:
+        """``count`` centres, uniform over bases."""
         ends = np.cumsum(self.spans[1] - self.spans[0])
-        base = rng.integers(0, ends[-1], count)
+        base = np.random.default_rng(key).integers(0, ends[-1], count)
         stretch = np.searchsorted(ends, base, side="right")
         position = self.spans[1][stretch] - (ends[stretch] - base)
         place = np.searchsorted(self.genome.offsets, position, side="right") - 1
@@ -182,45 +215,40 @@ class Plan:
     def __len__(self) -> int:
         return sum(self.sizes)
 
-    def generator(self, epoch: int, *stream: int) -> np.random.Generator:
-        """Random numbers of one epoch and purpose."""
-        return np.random.default_rng((self.seed, 0 if self.fixed else epoch, *stream))
+    def key(self, epoch: int, *stream: int) -> tuple[int, ...]:
+        """Seed of the random numbers of one epoch and purpose."""
+        return (self.seed, 0 if self.fixed else epoch, *stream)
 
     def epoch(self, epoch: int) -> Windows:
         """All windows of an epoch, in order."""
         positives, background = self.sizes
-        windows = self._turn(self.positives.draw(self.generator(epoch, 0), positives), epoch, 1)
+        windows = self._turn(self.positives.draw(self.key(epoch, 0), positives), self.key(epoch, 1))
         if background and self.background is not None:
-            windows += self._turn(self.background.draw(self.generator(epoch, 2), background), epoch, 3)
+            windows += self._turn(self.background.draw(self.key(epoch, 2), background), self.key(epoch, 3))
         if self.fixed:
             return windows
-        return windows.take(self.generator(epoch, 4).permutation(len(windows.centre)))
+        return windows.take(np.random.default_rng(self.key(epoch, 4)).permutation(len(windows.centre)))
 
     def redraw(self, windows: Windows, epoch: int, batch: int, attempt: int) -> Windows:
         """Other windows of the same kinds, in place of ``windows``; ``attempt`` counts from 0."""
-        kinds = []
-        for number, (source, chosen) in enumerate(
-            ((self.positives, ~windows.background), (self.background, windows.background))
-        ):
-            if not chosen.any() or source is None:
-                continue
-            rng = self.generator(epoch, 5 + number, batch, attempt)
-            count = int(chosen.sum())
-            drawn = source.draw(rng, count)
-            if count == len(source):
-                drawn = drawn.take(rng.permutation(count))
-            kinds.append((np.flatnonzero(chosen), self._turn(drawn, epoch, 7 + number, batch, attempt)))
         result = Windows(*(part.copy() for part in windows))
-        for places, drawn in kinds:
+        for number, source in enumerate((self.positives, self.background)):
+            places = np.flatnonzero(windows.background if number else ~windows.background)
+            if source is None or len(places) == 0:
+                continue
+            # Of all that could be drawn, as many as are wanted: else a whole round would begin with the first regions.
+            drawn = source.draw(self.key(epoch, 5 + number, batch, attempt), max(len(source), len(places)))
+            chosen = np.random.default_rng(self.key(epoch, 7 + number, batch, attempt)).permutation(len(drawn.centre))
+            drawn = self._turn(drawn.take(chosen[: len(places)]), self.key(epoch, 9 + number, batch, attempt))
             for target, part in zip(result, drawn, strict=True):
                 target[places] = part
         return result
 
-    def _turn(self, windows: Windows, epoch: int, *stream: int) -> Windows:
+    def _turn(self, windows: Windows, key: tuple[int, ...]) -> Windows:
         """Decide which windows are read as the reverse complement."""
-        count = len(windows.centre)
         if self.revcomp or (self.oriented and windows.background.any()):
-            coin = self.generator(epoch, *stream).random(count) < 0.5
+            copies = np.arange(len(windows.centre)) if windows.background.any() else np.zeros(len(windows.centre), int)
+            coin = uniform(key, windows.chromosome, windows.centre, copies) < 0.5
             return windows._replace(reverse=windows.reverse ^ coin)
         return windows
 
@@ -287,13 +315,17 @@ def from_bed(
     if stranded and not np.isin(table.strand[wanted], ("+", "-")).all():
         raise InputError(f"{path}: --bed_regions_stranded needs + or - in column 6 of every region")
     chromosome, start, end = table.chromosome[wanted], table.start[wanted], table.end[wanted]
+    copy = np.zeros(len(start), np.int64)
+    offset = genome.offsets[chromosome]
+    spans = intervals.merge(offset + start, offset + end)
     reverse = (table.strand[wanted] == "-") & stranded
     if center == "random":
         low, high = np.repeat(start, draws), np.repeat(end - 1, draws)
         chromosome, reverse = np.repeat(chromosome, draws), np.repeat(reverse, draws)
+        copy = np.tile(np.arange(draws), len(start))
     elif center == "edges":
         low = high = np.column_stack([start, end - 1]).reshape(-1)
-        chromosome, reverse = np.repeat(chromosome, 2), np.repeat(reverse, 2)
+        chromosome, reverse, copy = np.repeat(chromosome, 2), np.repeat(reverse, 2), np.repeat(copy, 2)
     else:
         if center == "summit":
             low = high = table.summit_or_centre[wanted]
@@ -303,7 +335,8 @@ def from_bed(
         else:
             low = high = (start + end) // 2
     last = genome.size_array()[chromosome] - 1
-    return Loci(genome, chromosome, np.clip(low - jitter, 0, last), np.clip(high + jitter, 0, last), reverse)
+    low, high = np.clip(low - jitter, 0, last), np.clip(high + jitter, 0, last)
+    return Loci(genome, chromosome, low, high, reverse, copy, spans)
 
 
 def partition(

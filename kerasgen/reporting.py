@@ -209,7 +209,7 @@ def _profiles(path: str) -> bytes:
     labels, logits = np.nan_to_num(found.labels[found.profile]), found.outputs[found.profile]
     totals = labels.sum(axis=(1, 2))
     ranked = np.argsort(totals)[::-1]
-    chosen = ranked[np.linspace(0, len(ranked) * 0.75, min(_PROFILES, len(ranked)), endpoint=False).astype(int)]
+    chosen = ranked[np.unique(np.linspace(0, len(ranked) * 0.75, _PROFILES, endpoint=False).astype(int))]
     drawn, axes = plotting.figure(len(chosen), 2, width=4.6, height=1.9, sharex=True)
     x = np.arange(labels.shape[1]) - labels.shape[1] // 2
     for (left, right), i in zip(axes, chosen, strict=True):
@@ -238,7 +238,7 @@ def _logos(found: Any, sites: dict[str, list[Any]]) -> bytes:
     heads = list(found.observed)
     first = found.observed[heads[-1]]
     ranked = np.argsort(np.abs(first).sum(axis=1))[::-1]
-    chosen = ranked[np.linspace(0, max(len(ranked) // 4, 1), min(3, len(ranked)), endpoint=False).astype(int)]
+    chosen = ranked[np.linspace(0, max(len(ranked) // 4, 3), 3, endpoint=False).astype(int)[: len(ranked)]]
     drawn, axes = plotting.figure(len(chosen) * len(heads), 1, width=10.5, height=1.45)
     rows = iter(axes[:, 0])
     length = first.shape[1]

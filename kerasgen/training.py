@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -15,7 +16,7 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
-from kerasgen.batches import BatchBuilder
+from kerasgen.batches import BatchBuilder, keep_accepted
 from kerasgen.database import Database
 from kerasgen.planning import plan_training
 from kerasgen.regions import Plan
@@ -126,8 +127,8 @@ def train(
     """
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
     flags.update(absolute_paths(flags))
-    state = _state(flags)
     database = Database(str(flags["tdb_array"]))
+    state = _state(flags, _circumstances(database, flags))
     spec = specs.from_flags(database, flags)
     builder, held_builder = BatchBuilder(database, spec), BatchBuilder(database, spec)
     if revcomp or bed_regions_stranded:
@@ -136,6 +137,8 @@ def train(
     for name, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("patience_lr", 1), ("state_every", 0)):
         if int(flags[name]) < least:  # type: ignore[arg-type]
             raise InputError(f"--{name} {flags[name]}: expected {least} or more")
+    if seed < 0 or learning_rate <= 0:
+        raise InputError(f"--seed {seed}, --learning_rate {learning_rate:g}: expected 0 or more, and above 0")
     if lr_schedule not in LR_SCHEDULES:
         raise InputError(f"--lr_schedule {lr_schedule}: expected one of {', '.join(LR_SCHEDULES)}")
 
@@ -180,7 +183,7 @@ def train(
             "versions": bundle.versions(),
             "database": {"uri": database.uri, "commit": database.commit},
         },
-        run=flags,
+        run={**flags, **_circumstances(database, flags)},
         epochs=epochs,
         patience=patience,
         patience_lr=patience_lr,
@@ -189,7 +192,9 @@ def train(
         state_every=state_every,
         callbacks=[keras.callbacks.TensorBoard(tensorboard_logdir)] if tensorboard else [],
     )
-    if state is not None:
+    if state is None:
+        checkpoint.discard(model_prefix)
+    else:
         fitting.progress, _, fitting.arrays = state
         checkpoint.restore(model, fitting.arrays)
         log.info("resuming in epoch %d after %d batches", fitting.progress.epoch + 1, fitting.progress.batch)
@@ -206,20 +211,36 @@ def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
     return {name: path if storage.is_remote(path) else str(Path(path).resolve()) for name, path in given.items()}
 
 
-def _state(flags: dict[str, Any]) -> tuple[checkpoint.Progress, dict[str, Any], dict[str, np.ndarray]] | None:
+def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
+    """What else a resumed training must find as it was: the data and the backend."""
+    import os
+
+    files = [flags[name] for name in ("bed_regions", "blacklist", "architecture_from_file") if flags[name]]
+    sums = {Path(f).name: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files if Path(f).is_file()}
+    return {
+        "database commit": database.commit,
+        "contents of files": sums,
+        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
+    }
+
+
+def _state(
+    flags: dict[str, Any], circumstances: dict[str, Any]
+) -> tuple[checkpoint.Progress, dict[str, Any], dict[str, np.ndarray]] | None:
     """The state to resume from; refuses to resume another run or to overwrite one silently."""
     prefix = flags["model_prefix"]
     if flags["resume"] and flags["overwrite"]:
         raise InputError("give --resume to go on or --overwrite to begin anew, not both")
     if flags["resume"]:
         state = checkpoint.load(prefix)
-        changed = [n for n in flags if n not in _MAY_CHANGE and flags[n] != state[1].get(n)]
-        if changed:
-            name = changed[0]
-            raise InputError(
-                f"--resume: --{name} was {state[1].get(name)!r} when this training began and is now {flags[name]!r}; "
-                "give the same flags, or --overwrite to begin anew"
-            )
+        may_change = _MAY_CHANGE - ({"epochs"} if flags["lr_schedule"] == "cosine" else set())
+        for name, value in {**flags, **circumstances}.items():
+            if name not in may_change and value != state[1].get(name):
+                label = f"--{name}" if name in flags else name
+                raise InputError(
+                    f"--resume: {label} was {state[1].get(name)!r} when this training began and is now {value!r}; "
+                    "resume with all as it was, or --overwrite to begin anew"
+                )
         return state
     for path in (bundle.path_of(prefix, "keras"), bundle.path_of(prefix, "state")):
         if path.exists() and not flags["overwrite"]:
@@ -312,7 +333,9 @@ def _resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights:
     is_profile = [channels.aggregation is None for channels in spec.outputs]
     if counts is None and any(is_profile) and not all(is_profile):
         windows = plan.epoch(0)
-        windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
+        windows = keep_accepted(builder, windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES]), 256)
+        if len(windows.centre) == 0:
+            raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
         totals = []
         for first in range(0, len(windows.centre), 256):
             labels = builder.outputs(windows.take(slice(first, first + 256)))[is_profile.index(True)]

@@ -105,9 +105,11 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
         wide = next((number for number, line in kept if len(line.split(split)) > width), numbers[0])
         raise InputError(f"{path}:{wide}: more columns than the first line's {width}") from error
 
-    def column(place: int, what: str, whole: bool = False) -> np.ndarray:
+    def column(place: int, what: str, whole: bool = False, missing: bool = False) -> np.ndarray:
         values = pd.to_numeric(table[place], errors="coerce").to_numpy(np.float64)
         bad = ~np.isfinite(values)
+        if missing:
+            bad &= (table[place] != "nan").to_numpy()
         if whole:
             bad |= (values != np.floor(values)) | (np.abs(values) > 2**53)
         if bad.any():
@@ -127,8 +129,12 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
     offset = column(width - 1, "summit offset", whole=True) if takes_summit else np.full(len(table), NO_SUMMIT)
     # Nine columns are broadPeak, or BED9, whose last column is a colour such as 255,0,0.
     is_bed9 = width == 9 and table[8].str.contains(",", regex=False).any()
-    is_peak = width in (9, 10) and not is_bed9
+    is_peak = width in (9, 10) and not is_bed9 and summit != "none"
     missing = np.full(len(table), np.nan)
+    score = missing
+    if width > 4:
+        table[4] = table[4].where(table[4] != ".", "nan")
+        score = column(4, "score", missing=True)
     chromosomes = table[0].to_numpy(object)
     place = np.array([genome.names.index(c) if c in genome else -1 for c in pd.unique(table[0])])
     chromosome = place[pd.factorize(table[0])[0]]
@@ -163,7 +169,7 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
         summit=offset[order],
         name=text_column(3)[order],
         strand=_strands(text_column(5))[order],
-        score=(pd.to_numeric(table[4], errors="coerce").to_numpy(np.float64) if width > 4 else missing)[order],
+        score=score[order],
         signal_value=(column(6, "signalValue") if is_peak else missing)[order],
         p_value=(column(7, "pValue") if is_peak else missing)[order],
         q_value=(column(8, "qValue") if is_peak else missing)[order],

@@ -23,7 +23,7 @@ def find_loci(database: kerasgen.Database) -> list[tuple[str, int, str, int]]:
         position = table["start"] + table["summit"]
         summits |= set(zip(table["chromosome"].tolist(), position.tolist(), table["strand"].tolist(), strict=True))
     names, positions, strands = (list(column) for column in zip(*sorted(summits), strict=True))
-    tracks = [database.track("plus", "WT_pooled"), database.track("minus", "pooled")]
+    tracks = [database.track("plus", "WT_pooled"), database.track("minus", "WT_pooled")]
     counts = database.values(tracks, names, np.array(positions) - REACH, 2 * REACH + 1).sum(axis=1)
     own = counts[np.arange(len(names)), [int(strand == "-") for strand in strands]].astype(int)
     loci: list[tuple[str, int, str, int]] = []

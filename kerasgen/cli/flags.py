@@ -12,10 +12,6 @@ _DATABASE, _MODEL_DATA, _REGIONS, _SPLIT = "database", "inputs and outputs", "re
 _MODEL, _TRAINING, _RUNNING, _FILES = "model", "training", "running", "files"
 
 
-def _number(text: str) -> float:
-    return float(text)
-
-
 def _sides(side: str, what: str) -> dict[str, Flag]:
     def flag(text: str, kind: object = str, metavar: str | None = None) -> Flag:
         return Flag(text, type=kind, many=True, group=_MODEL_DATA, metavar=metavar)  # type: ignore[arg-type]
@@ -41,8 +37,8 @@ def _sides(side: str, what: str) -> dict[str, Flag]:
             f"each {side} after aggregation: None, log, log10, asinh or counts_to_logit", none_or(str), "NAME"
         ),
         f"{prefix}_min": flag(f"use no sample with a lower value in this {side} (after transformation)",
-                              none_or(_number), "VALUE"),
-        f"{prefix}_max": flag(f"use no sample with a higher value in this {side}", none_or(_number), "VALUE"),
+                              none_or(float), "VALUE"),
+        f"{prefix}_max": flag(f"use no sample with a higher value in this {side}", none_or(float), "VALUE"),
     }  # fmt: skip
 
 
@@ -116,7 +112,9 @@ FLAGS: dict[str, Flag] = {
     ),
     "architecture_spec": Flag(f"model family: {', '.join(ARCHITECTURES)}", group=_MODEL, metavar="NAME"),
     "architecture_from_file": Flag(
-        "your own family: Python with a Config dataclass and build(config)", group=_MODEL, metavar="FILE.py"
+        "your own family: Python with a Config dataclass (and its from_data) and build(config)",
+        group=_MODEL,
+        metavar="FILE.py",
     ),
     "model_params": Flag(
         "settings of the family: name=value, or files of two columns", many=True, group=_MODEL, metavar="NAME=VALUE"

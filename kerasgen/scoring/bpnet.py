@@ -201,7 +201,7 @@ def _kept(found: Predictions, task: int, low: float | None, high: float | None) 
         keep &= label >= low if low is not None else True
         keep &= label <= high if high is not None else True
     elif low is not None or high is not None:
-        raise InputError("--label_min_to_score and --label_max_to_score need a counts output")
+        raise InputError(f"--label_min_to_score, --label_max_to_score: task {task} has no counts output to judge by")
     return keep
 
 

@@ -49,8 +49,8 @@ def test_chunks_cover_each_base_once_and_begin_on_tiles(drawn, bases):
 
 def test_first_chromosome_starts_at_zero_and_the_next_on_the_next_tile():
     genome = Genome(("a", "b", "c"), (1, TILE, TILE + 1))
-    assert [genome.offset(name) for name in "abc"] == [0, TILE, 2 * TILE]
-    assert genome.length == 4 * TILE
+    assert [genome.offset(name) for name in "abc"] == [0, TILE, 3 * TILE]
+    assert genome.length == 5 * TILE
 
 
 def test_unknown_chromosome_is_an_input_error_that_lists_the_known():

@@ -261,7 +261,7 @@ def test_negative_minus_strand_is_stored_as_absolute_values_and_said_so(
     said = capsys.readouterr()
     assert "k562 count_bigwig_minus_5p" in said.out
     assert "absolute values taken" in said.out
-    assert "warning: k562 count_bigwig_minus_5p: all values were negative" in said.err
+    assert "warning: k562 count_bigwig_minus_5p: absolute values taken" in said.err
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,32 @@ def test_strands_from_one_file_are_warned_of(inputs, report_on):
     assert report_on(s_plus=("bigwig", path), s_minus=("bigwig", path)).warnings == [
         "k562: s_plus and s_minus come from identical files"
     ]
+
+
+def test_plus_to_the_right_of_minus_in_unstranded_peaks_looks_swapped(tmp_path):
+    import numpy as np
+    import pyBigWig
+
+    from db_ingest import ingest
+
+    (tmp_path / "sizes").write_text("chr1\t20000\n")
+    for name, shift in (("left", -20), ("right", 20)):
+        with pyBigWig.open(str(tmp_path / f"{name}.bw"), "w") as file:
+            file.addHeader([("chr1", 20000)])
+            at = (np.arange(1, 39) * 500 + shift).tolist()
+            file.addEntries(["chr1"] * len(at), at, ends=[a + 1 for a in at], values=[50.0] * len(at))
+    peaks = "".join(f"chr1\t{c - 100}\t{c + 100}\tp\t0\t.\t1\t-1\t-1\t100\n" for c in range(500, 19500, 500))
+    (tmp_path / "peaks.narrowPeak").write_text(peaks)
+    header = "dataset\tcount_bigwig_plus_5p\tcount_bigwig_minus_5p\tidr_peak\n"
+    (tmp_path / "samples.tsv").write_text(
+        header + "good\tleft.bw\tright.bw\tpeaks.narrowPeak\nbad\tright.bw\tleft.bw\tpeaks.narrowPeak\n"
+    )
+    result = ingest(
+        str(tmp_path / "db"),
+        str(tmp_path / "samples.tsv"),
+        chrom_sizes=str(tmp_path / "sizes"),
+        attribute_config="encode_pipeline",
+    )
+    swapped = [line for line in result.report.warnings if "swapped" in line]
+    assert len(swapped) == 1
+    assert swapped[0].startswith("bad: in idr_peak, count_bigwig_plus_5p lies 40 bp to the right")

@@ -94,6 +94,14 @@ def test_upsampling_draws_from_peaks_and_the_rest_from_elsewhere(database: Datab
         assert not mask[centre - 40 : centre + 40].any()
 
 
+def test_background_of_a_bed_file_touches_no_region(database: Database, flags: dict) -> None:
+    windows = make(database, {**flags, "upsample_ratio_list_train": [0.3]}).windows
+    mask = database.windows(database.track("idr_peak", "pooled"), ["chr1"], [0], 60_000)[0]
+    assert windows.background.sum() == 70
+    for centre in windows.centre[windows.background]:
+        assert not mask[centre - 40 : centre + 40].any()
+
+
 def test_filters_keep_the_batch_size_and_hold_in_every_batch(database: Database, flags: dict) -> None:
     flags |= {"jitter": 60, "tdb_output_min": [None, 2.5], "tdb_output_max": [None, 5.5]}
     batches = make(database, flags)

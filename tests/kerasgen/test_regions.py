@@ -32,7 +32,7 @@ def bed(tmp_path: Path) -> str:
 def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
     def draw(**options):
         loci = regions.from_bed(bed, GENOME, ["chrA"], **options)
-        return loci.draw(np.random.default_rng(0), None).centre
+        return loci.draw((0,), len(loci)).centre
 
     assert draw(center="summit").tolist() == [1040, 2050]
     assert draw(center="center").tolist() == [1150, 2050]
@@ -46,7 +46,7 @@ def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
 
 def test_jitter_stays_within_its_bounds_and_the_chromosome(bed: str) -> None:
     loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
-    draws = np.array([loci.draw(np.random.default_rng(i), None).centre for i in range(400)])
+    draws = np.array([loci.draw((i,), 3).centre for i in range(900)])
     assert draws.min(axis=0).tolist() == [990, 2000, 0]
     assert draws.max(axis=0).tolist() == [1090, 2100, 63]
 
@@ -68,7 +68,7 @@ def test_chromosomes_without_regions_are_refused(bed: str) -> None:
 
 def test_bases_are_drawn_uniformly() -> None:
     spans = (np.array([100, 1000, 131_100]), np.array([200, 1400, 131_600]))
-    windows = Bases(GENOME, spans).draw(np.random.default_rng(1), 100_000)
+    windows = Bases(GENOME, spans).draw((1,), 100_000)
     position = GENOME.offsets[windows.chromosome] + windows.centre
     assert intervals.contains(spans, position).all()
     share = [np.mean((position >= s) & (position < e)) for s, e in zip(*spans, strict=True)]
@@ -79,7 +79,7 @@ def plan(**options) -> Plan:
     count = 200
     loci = Loci(
         GENOME, np.zeros(count, np.int64), np.arange(count) * 300 + 500, np.arange(count) * 300 + 600,
-        np.zeros(count, bool),
+        np.zeros(count, bool), np.zeros(count, np.int64), (np.array([500]), np.array([60_600])),
     )  # fmt: skip
     background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])), background=True)
     return Plan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
@@ -114,6 +114,41 @@ def test_more_samples_than_regions_take_every_region_again() -> None:
     centres = plan(positive_share=1.0, count=400).epoch(0).centre
     region = (centres - 500) // 300
     assert np.bincount(region, minlength=200).tolist() == [2] * 200
+
+
+def test_a_region_taken_again_is_centred_elsewhere() -> None:
+    centres = plan(positive_share=1.0, count=600).epoch(0).centre
+    assert len(np.unique(centres)) > 580
+
+
+def test_what_a_region_holds_does_not_depend_on_its_neighbours() -> None:
+    whole = plan(positive_share=1.0, fixed=True)
+    loci = whole.positives
+    flags = np.arange(len(loci)) % 3 > 0
+    part = Plan(loci.keep(flags), seed=whole.seed, fixed=True)
+    np.testing.assert_array_equal(part.epoch(0).centre, whole.epoch(0).centre[flags])
+    turned = plan(positive_share=1.0, fixed=True, revcomp=True)
+    some = Plan(loci.keep(flags), seed=whole.seed, fixed=True, revcomp=True)
+    np.testing.assert_array_equal(some.epoch(0).reverse, turned.epoch(0).reverse[flags])
+
+
+def test_hashed_draws_are_uniform_and_independent() -> None:
+    places = np.arange(50_000)
+    draws = regions.uniform((1, 2), places)
+    counts = np.histogram(draws, bins=50, range=(0, 1))[0]
+    assert abs(counts - 1000).max() < 5 * np.sqrt(1000)
+    assert abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]) < 0.02
+    assert abs(np.corrcoef(draws, regions.uniform((1, 3), places))[0, 1]) < 0.02
+
+
+def test_chromosomes_never_touch_on_the_axis() -> None:
+    genome = Genome(("a", "b"), (131_072, 70_000))
+    starts, ends = regions.chromosome_spans(genome, ["a", "b"])
+    merged = intervals.merge(starts, ends)
+    assert len(merged[0]) == 2
+    wide = regions.widen(genome, merged, 100)
+    np.testing.assert_array_equal(wide[0], starts)
+    np.testing.assert_array_equal(wide[1], ends)
 
 
 def test_a_fixed_plan_is_the_same_every_epoch_and_in_order() -> None:

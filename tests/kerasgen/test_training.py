@@ -125,6 +125,44 @@ def test_stopping_by_signal_writes_the_state_and_says_how_to_go_on(train_flags: 
     assert checkpoint.load(prefix)[0].batch > 0
 
 
+def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
+    train_flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+    from contextlib import contextmanager
+
+    from db_ingest.errors import RunError
+    from kerasgen import fitting
+
+    stop = threading.Event()
+
+    @contextmanager
+    def already_asked():
+        stop.set()
+        yield stop
+
+    prefix = str(tmp_path / "model")
+    # One batch an epoch: the first is the last.
+    flags = {**train_flags, "num_train": 8, "epochs": 3, "state_every": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "_stop_signal", already_asked)
+        with pytest.raises(RunError, match="stopped after epoch 1; the same command with --resume goes on"):
+            train(model_prefix=prefix, **flags)
+    progress = checkpoint.load(prefix)[0]
+    assert (progress.epoch, progress.batch) == (1, 0)
+    assert len(train(model_prefix=prefix, resume=True, **flags).history) == 3
+
+
+def test_a_resumed_training_must_find_its_data_as_it_was(train_flags: dict, tmp_path: Path, simulated: Path) -> None:
+    bed = tmp_path / "peaks.narrowPeak"
+    bed.write_text((simulated / "peaks.narrowPeak").read_text())
+    flags = {**train_flags, "bed_regions": str(bed), "epochs": 1}
+    train(model_prefix=str(tmp_path / "m"), **flags)
+    bed.write_text("".join(bed.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(InputError, match="--resume: contents of files was"):
+        train(model_prefix=str(tmp_path / "m"), resume=True, **{**flags, "epochs": 2})
+
+
 def test_more_epochs_can_be_asked_of_a_finished_training(train_flags: dict, tmp_path: Path) -> None:
     prefix = str(tmp_path / "model")
     first = train(model_prefix=prefix, **train_flags)
