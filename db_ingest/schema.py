@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tiledb
 
+from db_ingest.codes import MASK_MISSING, UNKNOWN_BASE
 from db_ingest.genome import Genome
 
 ROWS = 2**31
 """Rows an array of tracks can ever hold; unwritten rows cost nothing."""
-
-MASK_MISSING = 255
-MASK_OUTSIDE, MASK_INSIDE, MASK_SUMMIT = 0, 1, 2
-UNKNOWN_BASE = 4
 
 SEQUENCE = "sequence"
 FILTERS = {"name": "zstd", "level": 3}

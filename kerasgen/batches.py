@@ -10,6 +10,7 @@ import numpy as np
 
 from db_ingest import intervals
 from db_ingest.catalogue import Track
+from db_ingest.codes import UNKNOWN_BASE
 from kerasgen import sequence
 from kerasgen.database import Database, as_values, gather
 from kerasgen.regions import Plan, Windows
@@ -130,7 +131,7 @@ class BatchBuilder:
         if self._spans is None:
             return self.database.windows(track, windows.chromosome, starts, 2 * flank)
         flat = self._memory[None if track is None else (track.member, track.row)]
-        outside = sequence.UNKNOWN if track is None else 0
+        outside = UNKNOWN_BASE if track is None else 0
         return gather(flat, self._spans, self.database.genome, windows.chromosome, starts, 2 * flank, outside)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from db_ingest import catalogue as catalogues
 from db_ingest import intervals
 from db_ingest.catalogue import Track
+from db_ingest.codes import MASK_MISSING, UNKNOWN_BASE
 from db_ingest.describe import describe
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from db_ingest.reader import Reader
 
 SEQUENCE = "sequence"
-MASK_MISSING = 255
 _BRIDGE = 4096
 """Gap in bp up to which two stretches are read as one: rereading a tile costs more than its unused bases."""
 
@@ -140,7 +140,7 @@ class Database:
         stretches = self.stretches(places, starts, length)
         member, row = (SEQUENCE, None) if track is None else (track.member, track.row)
         flat = self._reader.read(member, row, *stretches)
-        return gather(flat, stretches, self.genome, places, starts, length, 4 if track is None else 0)
+        return gather(flat, stretches, self.genome, places, starts, length, UNKNOWN_BASE if track is None else 0)
 
     def stretches(self, places: np.ndarray, starts: np.ndarray, length: int) -> intervals.Spans:
         """Sorted disjoint stretches of the position axis that cover windows, within their chromosomes."""

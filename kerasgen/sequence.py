@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-UNKNOWN = 4
+from db_ingest.codes import UNKNOWN_BASE
+
 ALPHABET = "ACGT"
 _ONE_HOT = np.concatenate([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])
 _COMPLEMENT = np.array([3, 2, 1, 0, 4], np.uint8)
@@ -23,7 +24,7 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 def codes_of(encoded: np.ndarray) -> np.ndarray:
     """``(..., length, 4)`` one-hot as ``(..., length) uint8`` codes; all zeros are unknown."""
-    return np.where(encoded.any(axis=-1), encoded.argmax(axis=-1), UNKNOWN).astype(np.uint8)
+    return np.where(encoded.any(axis=-1), encoded.argmax(axis=-1), UNKNOWN_BASE).astype(np.uint8)
 
 
 def to_text(codes: np.ndarray) -> str:

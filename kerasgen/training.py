@@ -43,6 +43,7 @@ class TrainingResult(NamedTuple):
         best_loss: its validation loss.
         history: one row of metrics an epoch.
         stopped: why training ended.
+        seconds: time spent in epochs, interrupted ones included.
     """
 
     prefix: Path
@@ -50,6 +51,7 @@ class TrainingResult(NamedTuple):
     best_loss: float
     history: list[dict[str, float]]
     stopped: str
+    seconds: float
 
 
 def train(
@@ -201,7 +203,12 @@ def train(
     fitting.run_epochs()
     progress = fitting.progress
     return TrainingResult(
-        Path(model_prefix), progress.best_epoch + 1, progress.best, progress.history, progress.stopped
+        Path(model_prefix),
+        progress.best_epoch + 1,
+        progress.best,
+        progress.history,
+        progress.stopped,
+        progress.seconds,
     )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from db_ingest.codes import UNKNOWN_BASE
 from db_ingest.errors import InputError
 from db_ingest.formats.files import require_file
 from db_ingest.genome import Genome, shorten_names
-from db_ingest.schema import UNKNOWN_BASE
 
 _WHAT = "a FASTA file"
 

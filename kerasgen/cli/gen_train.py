@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _report(result: TrainingResult) -> None:
     sys.stdout.write(
         f"{result.prefix}.keras: best of {len(result.history)} epoch(s) is {result.best_epoch}, "
-        f"validation loss {result.best_loss:.5g} ({result.stopped})\n"
+        f"validation loss {result.best_loss:.5g} ({result.stopped}, {result.seconds / 60:.1f} min)\n"
     )
 
 

@@ -116,7 +116,7 @@ def test_chromosome_not_in_the_header_is_nan_and_one_without_entries_is_zero(inp
 
 
 def test_chromosomes_of_several_tiles_and_chunks_are_whole(inputs, uri, stored, read_bigwig, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("db_ingest.ingest"), "CHUNK", 65_536)
+    monkeypatch.setattr(importlib.import_module("db_ingest.plan"), "CHUNK", 65_536)
     sizes = {"big": 65_536 * 3 + 17, "exact": 65_536, "small": 5}
     # One value in 17 keeps the file small; ends of tiles are covered.
     values = {name: np.where(np.arange(size) % 17 == 0, np.arange(size) + 1.0, np.nan) for name, size in sizes.items()}
