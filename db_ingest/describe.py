@@ -23,10 +23,14 @@ def describe(tdb_array: str) -> dict[str, Any]:
     Raises:
         NoDatabaseError: no database there.
     """
-    book = catalogues.load(tdb_array)
+    return describe_catalogue(tdb_array, catalogues.load(tdb_array))
+
+
+def describe_catalogue(uri: str, book: catalogues.Catalogue) -> dict[str, Any]:
+    """The same of a catalogue that was read before."""
     document = book.to_json()
     return {
-        "uri": str(tdb_array),
+        "uri": str(uri),
         "format_version": document["format_version"],
         "commit": book.commit,
         "genome": {"bases": book.genome.bases, **document["genome"]},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def write(plan: Plan) -> Iterator[Track]:
     total = int(plan.estimate["bases"])
     with progress("ingest", total, "bases") as advance, ThreadPoolExecutor(plan.threads) as pool:
         if plan.sequence:
-            _write_sequence(uri, genome, plan.sequence, sequence_row, advance)
+            _write_sequence(plan, plan.sequence, sequence_row, pool, advance)
             book.sequence = describe_source(plan.sequence)
             book.save(uri)
         for item, row in zip(plan.todo, rows, strict=True):
@@ -93,13 +94,21 @@ def _put(uri: str, member: str, row: int, start: int, values: np.ndarray) -> Non
         array[row, start : start + len(values)] = values
 
 
-def _write_sequence(uri: str, genome: Genome, ref_fasta: str, row: int, advance: Any) -> None:
+def _write_sequence(plan: Plan, ref_fasta: str, row: int, pool: ThreadPoolExecutor, advance: Any) -> None:
     import tiledb
 
     from db_ingest import schema
     from db_ingest.formats import fasta
 
+    genome = plan.genome
+
+    def work(start: int, bases: np.ndarray) -> None:
+        with tiledb.open(storage.join(plan.uri, schema.SEQUENCE), "w", timestamp=row + 1) as array:
+            array[start : start + len(bases)] = bases
+        advance(len(bases))
+
     absent = set(genome.names)
+    ahead: deque[Future[None]] = deque()
     for name, bases in fasta.read(ref_fasta):
         if name not in genome:
             continue
@@ -108,10 +117,12 @@ def _write_sequence(uri: str, genome: Genome, ref_fasta: str, row: int, advance:
         absent.discard(name)
         if len(bases) != genome.size(name):
             raise InputError(f"{ref_fasta}: chromosome {name} has {len(bases):,} bp; expected {genome.size(name):,}")
-        start = genome.offset(name)
-        with tiledb.open(storage.join(uri, schema.SEQUENCE), "w", timestamp=row + 1) as array:
-            array[start : start + len(bases)] = bases
-        advance(len(bases))
+        # As many chromosomes in memory as are written at a time.
+        if len(ahead) >= plan.threads:
+            ahead.popleft().result()
+        ahead.append(pool.submit(work, genome.offset(name), bases))
+    for written in ahead:
+        written.result()
     if absent:
         raise InputError(f"{ref_fasta}: lacks {shorten_names(sorted(absent))}, which its index or the chrom sizes name")
 

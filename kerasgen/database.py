@@ -12,7 +12,7 @@ from db_ingest import catalogue as catalogues
 from db_ingest import intervals
 from db_ingest.catalogue import Track
 from db_ingest.codes import MASK_MISSING, UNKNOWN_BASE
-from db_ingest.describe import describe
+from db_ingest.describe import describe_catalogue
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
 
@@ -79,7 +79,7 @@ class Database:
 
     def describe(self) -> dict[str, Any]:
         """Everything the catalogue says, as plain data."""
-        return describe(self.uri)
+        return describe_catalogue(self.uri, self._catalogue)
 
     def track(self, attribute: str, dataset: str | None = None) -> Track:
         """The track of an attribute and a dataset; the dataset may be left out where only one has the attribute.
