@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -82,13 +83,23 @@ def replace_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder; raises :class:`InputError` where that is not possible or it may not be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
+
+
 @contextlib.contextmanager
 def write_lock(uri: str) -> Iterator[None]:
     """Hold the one writer's lock of a local database; raises :class:`RunError` when another holds it."""
     import fcntl
 
     folder = local_path(uri)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder)
     lock_path = folder / LOCK_NAME
     with lock_path.open("w") as lock:
         try:

@@ -144,6 +144,8 @@ def train(
     if lr_schedule not in LR_SCHEDULES:
         raise InputError(f"--lr_schedule {lr_schedule}: expected one of {', '.join(LR_SCHEDULES)}")
 
+    storage.require_writable(Path(model_prefix).parent)
+
     backend.load()
     import keras
 

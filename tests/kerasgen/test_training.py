@@ -264,6 +264,12 @@ def test_a_model_is_not_overwritten_or_resumed_by_another_run(trained: Path, tra
         train(model_prefix=str(trained), resume=True, overwrite=True, **train_flags)
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_first(train_flags: dict, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out: cannot be written to \(Not a directory\)"):
+        train(model_prefix=str(tmp_path / "file" / "out" / "m"), **train_flags)
+
+
 def test_a_params_file_of_kerasac_is_read(train_flags: dict, tmp_path: Path) -> None:
     path = tmp_path / "params.txt"
     path.write_text("filters\t6\nn_dil_layers\t1\nprofile_kernel_size\t5\ncounts_loss_weight\t25\n")
