@@ -77,7 +77,11 @@ def report(
         (f"{best['samples_per_second']:,.0f}", "samples/s in training"),
         (f"{best['data_wait']:.0%}", "waiting for data"),
     ]
-    parts = [_section("Training", [_figure(_training_curves(config["history"]), "loss by epoch")])]
+    shares = [config["run"][f"upsample_ratio_list_{part}"] for part in ("train", "eval")]
+    note = (
+        "" if shares[0] == shares[1] else "Training holds another share of background than validation: compare trends."
+    )
+    parts = [_section("Training", [_figure(_training_curves(config["history"]), "loss by epoch")], note)]
     if scores is not None:
         document, images = _read_scores(scores)
         tiles += _score_tiles(document["tasks"])
@@ -252,7 +256,8 @@ def _logos(found: Any, sites: dict[str, list[Any]]) -> bytes:
             scores = found.sequence[i, window] * found.observed[head][i, window, None]
             logomaker.Logo(pd.DataFrame(scores, columns=list("ACGT")), ax=ax)
             place = f"{found.chromosome[i]}:{found.start[i] + begin:,}"
-            ax.set(title=f"{place} {'(reverse complement) ' if found.reverse[i] else ''}{head}", xticks=[])
+            ax.set_title(f"{place} {'(reverse complement) ' if found.reverse[i] else ''}{head}", loc="left")
+            ax.set_xticks([])
             for site in sites.get(found.chromosome[i], []):
                 low, high = site.start - found.start[i], site.end - found.start[i]
                 if found.reverse[i]:
@@ -261,7 +266,7 @@ def _logos(found: Any, sites: dict[str, list[Any]]) -> bytes:
                 if high > 0 and low < width:
                     ax.axvspan(max(low, 0) - 0.5, min(high, width) - 0.5, color="#f3d36b", alpha=0.45, zorder=-1, lw=0)
                     middle = (max(low, 0) + min(high, width)) / 2 - 0.5
-                    ax.text(middle, ax.get_ylim()[1], site.name, ha="center", va="top", fontsize=7)
+                    ax.text(middle, ax.get_ylim()[1], site.name, ha="center", va="bottom", fontsize=7)
     return _png(drawn)
 
 
