@@ -27,6 +27,11 @@ def merge(starts: np.ndarray, ends: np.ndarray, gap: int = 0) -> Spans:
     return starts[first], reach[last]
 
 
+def union(a: Spans, b: Spans) -> Spans:
+    """Union of two sets of intervals, in any order."""
+    return merge(np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]]))
+
+
 def subtract(a: Spans, b: Spans) -> Spans:
     """The parts of sorted disjoint ``a`` outside sorted disjoint ``b``."""
     if len(a[0]) == 0 or len(b[0]) == 0:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from db_ingest.catalogue import Catalogue, Track
+from db_ingest.intervals import merge
 from db_ingest.reader import Reader
 from db_ingest.schema import intervals, signal
 from db_ingest.strands import is_minus, pair_strands
@@ -108,8 +109,6 @@ def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[n
     pick = _pick(len(table["start"]))
     starts, ends = table["start"][pick], table["end"][pick]
     # Overlapping intervals are cut to disjoint ones to read, then summed by differences of the running sum.
-    from db_ingest.intervals import merge
-
     span_starts, span_ends = merge(starts, ends)
     values = np.nan_to_num(reader.read(signal(track.attribute), track.row, span_starts, span_ends).astype(np.float64))
     base = np.concatenate([[0], np.cumsum(span_ends - span_starts)])

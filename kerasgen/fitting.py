@@ -86,8 +86,6 @@ class Fitting:
                 self._finish_epoch(self._run_epoch(stop))
                 if stop.is_set() and not progress.stopped:
                     raise RunError(f"stopped after epoch {progress.epoch}; the same command with --resume goes on")
-        if progress.best_epoch < 0:
-            raise RunError("no epoch was trained; --epochs must be 1 or more")
 
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
@@ -163,7 +161,7 @@ class Fitting:
 
     def save_state(self) -> None:
         """Write ``P.state/``."""
-        if keras.backend.backend() == "jax" and hasattr(self.model, "jax_state_sync"):
+        if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         checkpoint.save(self.prefix, self.model, self.progress, self.run)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,18 @@ from kerasgen.regions import Bases, Loci, Plan
 from kerasgen.spec import DataSpec
 
 log = logging.getLogger("kerasgen")
+
+
+class _Excluded(NamedTuple):
+    """Where no centre may lie, on the position axis.
+
+    Args:
+        centres: ambiguous bases, and all from where an output window would touch the blacklist.
+        background: for background, also all from where it would touch an ambiguous base.
+    """
+
+    centres: intervals.Spans
+    background: intervals.Spans
 
 
 def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) -> tuple[Split, Plan, Plan]:
@@ -48,7 +60,8 @@ def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) 
 
 def plan_prediction(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> Plan:
     """Every region of some chromosomes once, in order; peaks of the database at their middle."""
-    positives = _positives(database, spec, flags, chromosomes)
+    excluded = _excluded(database, spec, flags, chromosomes)
+    positives = _positives(database, spec, flags, chromosomes, excluded)
     if isinstance(positives, Bases):
         positives = _middles(positives)
     return Plan(positives, seed=flags["seed"], fixed=True)
@@ -69,10 +82,9 @@ def _plan(
     count = flags["num_train" if part == "train" else "num_valid"]
     if count is not None and count < 1:
         raise InputError(f"--{'num_train' if part == 'train' else 'num_valid'} {count}: expected 1 or more")
-    positives = _positives(database, spec, flags, chromosomes)
-    background = None
-    if ratio < 1:
-        background = _background(database, spec, flags, chromosomes, positives)
+    excluded = _excluded(database, spec, flags, chromosomes)
+    positives = _positives(database, spec, flags, chromosomes, excluded)
+    background = _background(database, spec, chromosomes, positives, excluded) if ratio < 1 else None
     return Plan(
         positives=positives,
         background=background,
@@ -93,7 +105,7 @@ def _ratio(name: str, flags: Mapping[str, Any]) -> float:
 
 
 def _positives(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]
+    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], excluded: _Excluded
 ) -> Loci | Bases:
     bed, attribute = flags["bed_regions"], flags["tdb_partition_attribute_for_upsample"]
     if (bed is None) == (attribute is None):
@@ -106,7 +118,6 @@ def _positives(
         )
     if flags["bed_regions_jitter"] < 1 or flags["jitter"] < 0:
         raise InputError("--bed_regions_jitter: expected 1 or more; --jitter: 0 or more")
-    excluded = _excluded(database, spec, flags, chromosomes)
     if bed is not None:
         loci = regions.from_bed(
             bed,
@@ -118,7 +129,7 @@ def _positives(
             stranded=flags["bed_regions_stranded"],
         )
         offset = database.genome.offsets[loci.chromosome]
-        bad = intervals.overlaps(excluded, offset + loci.low, offset + loci.high + 1)
+        bad = intervals.overlaps(excluded.centres, offset + loci.low, offset + loci.high + 1)
         if bad.any():
             log.info("%s of %s regions left out: blacklisted or ambiguous", f"{bad.sum():,}", f"{len(bad):,}")
         loci = loci.keep(~bad)
@@ -131,9 +142,9 @@ def _positives(
     threshold = flags["tdb_partition_thresh_for_upsample"]
     spans = regions.partition(database, attribute, datasets, threshold, chromosomes)
     around = spans
-    if database.track(attribute, datasets[0]).kind == "mask":
+    if threshold > 1 and database.track(attribute, datasets[0]).kind == "mask":
         around = regions.partition(database, attribute, datasets, 1, chromosomes)
-    spans = intervals.subtract(spans, excluded)
+    spans = intervals.subtract(spans, excluded.centres)
     if len(spans[0]) == 0:
         raise InputError(
             f"--tdb_partition_attribute_for_upsample {attribute}: nowhere at least "
@@ -151,7 +162,7 @@ def _middles(bases: Bases) -> Loci:
 
 
 def _background(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], positives: Loci | Bases
+    database: Database, spec: DataSpec, chromosomes: Sequence[str], positives: Loci | Bases, excluded: _Excluded
 ) -> Bases:
     """Bases whose output window touches no region and no ambiguous or blacklisted base, within its chromosome."""
     genome, flank = database.genome, spec.widest_output
@@ -160,7 +171,7 @@ def _background(
     roomy = inner[1] > inner[0]
     spans = inner[0][roomy], inner[1][roomy]
     spans = intervals.subtract(spans, regions.touching(genome, positives.regions, flank))
-    spans = intervals.subtract(spans, _excluded(database, spec, flags, chromosomes, flank))
+    spans = intervals.subtract(spans, excluded.background)
     if len(spans[0]) == 0:
         raise InputError(
             f"no background is left on {', '.join(chromosomes[:8])}: regions, blacklist and ambiguous bases cover all"
@@ -168,27 +179,21 @@ def _background(
     return Bases(genome, spans, background=True)
 
 
-def _excluded(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], flank: int = 0
-) -> intervals.Spans:
-    """Where no centre may lie: ambiguous bases, and all from where an output window would touch the blacklist.
-
-    With a ``flank``, windows of that flank keep away from ambiguous bases too.
-    """
+def _excluded(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> _Excluded:
     from db_ingest.formats import bed
 
-    spans: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    genome, flank = database.genome, spec.widest_output
+    nowhere: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    blacklisted = ambiguous = nowhere
     if flags["blacklist"] is not None:
-        listed = bed.read(flags["blacklist"], database.genome, summit="none").spans(database.genome)
-        spans = regions.touching(database.genome, listed, spec.widest_output)
+        blacklisted = regions.touching(genome, bed.read(flags["blacklist"], genome, summit="none").spans(genome), flank)
     attribute = flags["tdb_ambig_attribute"]
     if attribute is not None:
-        datasets = _datasets_with(database, spec, attribute)
-        ambiguous = regions.partition(database, attribute, datasets, 1, chromosomes)
-        if flank:
-            ambiguous = regions.touching(database.genome, ambiguous, flank)
-        spans = intervals.merge(np.concatenate([spans[0], ambiguous[0]]), np.concatenate([spans[1], ambiguous[1]]))
-    return spans
+        ambiguous = regions.partition(database, attribute, _datasets_with(database, spec, attribute), 1, chromosomes)
+    return _Excluded(
+        centres=intervals.union(blacklisted, ambiguous),
+        background=intervals.union(blacklisted, regions.touching(genome, ambiguous, flank)),
+    )
 
 
 def _datasets_with(database: Database, spec: DataSpec, attribute: str) -> list[str]:

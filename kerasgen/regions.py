@@ -157,11 +157,6 @@ class Bases:
     def __len__(self) -> int:
         return len(self.spans[0])
 
-    @property
-    def total(self) -> int:
-        """Number of bases."""
-        return int((self.spans[1] - self.spans[0]).sum())
-
     def draw(self, key: tuple[int, ...], count: int) -> Windows:
         """``count`` centres, uniform over bases."""
         ends = np.cumsum(self.spans[1] - self.spans[0])
@@ -257,8 +252,7 @@ class Plan:
         spans = self.positives.cover(flank)
         if self.background is None or self.sizes[1] == 0:
             return spans
-        other = self.background.cover(flank)
-        return intervals.merge(np.concatenate([spans[0], other[0]]), np.concatenate([spans[1], other[1]]))
+        return intervals.union(spans, self.background.cover(flank))
 
 
 def touching(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -43,7 +44,7 @@ class TrainingResult(NamedTuple):
         best_loss: its validation loss.
         history: one row of metrics an epoch.
         stopped: why training ended.
-        seconds: time spent in epochs, interrupted ones included.
+        seconds: time spent in finished epochs; of an interrupted one, the part since it was resumed.
     """
 
     prefix: Path
@@ -222,10 +223,9 @@ def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     """What else a resumed training must find as it was: the data and the backend."""
-    import os
-
     files = [flags[name] for name in ("bed_regions", "blacklist", "architecture_from_file") if flags[name]]
-    sums = {Path(f).name: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files if Path(f).is_file()}
+    files += [word for word in flags["model_params"] or () if "=" not in word]
+    sums = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()}
     return {
         "database commit": database.commit,
         "contents of files": sums,

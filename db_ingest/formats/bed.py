@@ -85,9 +85,14 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
         raise InputError(f"{path}: no intervals in it; expected {_WHAT}")
     numbers = np.array([number for number, _ in kept])
     separator = "\t" if "\t" in kept[0][1] else r"\s+"
-    width = len(kept[0][1].rstrip("\r").split("\t") if separator == "\t" else kept[0][1].split())
+    widths = [len(line.split("\t" if separator == "\t" else None)) for _, line in kept]
+    width = widths[0]
     if width < 3:
         raise InputError(f"{path}:{numbers[0]}: {width} column(s); expected at least chromosome, start and end")
+    odd = next((place for place, found in enumerate(widths) if found != width), None)
+    if odd is not None:
+        more = "more" if widths[odd] > width else "fewer"
+        raise InputError(f"{path}:{numbers[odd]}: {more} columns than the first line's {width}")
     try:
         table = pd.read_csv(
             io.StringIO("\n".join(line for _, line in kept)),
@@ -101,9 +106,7 @@ def read(path: str | Path, genome: Genome, *, summit: str = "auto") -> BedTable:
             engine="c",
         )
     except (ValueError, pd.errors.ParserError) as error:
-        split = "\t" if separator == "\t" else None
-        wide = next((number for number, line in kept if len(line.split(split)) > width), numbers[0])
-        raise InputError(f"{path}:{wide}: more columns than the first line's {width}") from error
+        raise InputError(f"{path}: not a table of {width} columns ({error})") from error
 
     def column(place: int, what: str, whole: bool = False, missing: bool = False) -> np.ndarray:
         values = pd.to_numeric(table[place], errors="coerce").to_numpy(np.float64)

@@ -137,7 +137,7 @@ NARROW = ("p", 0, ".", 1, 2, 3)
         ("chr1\t1.5\t9", "start (column 2) is '1.5'; expected a whole number"),
         ("chr1\t1\t1e30", "end (column 3) is '1e30'; expected a whole number"),
         ("chr1\t1\tinf", "end (column 3) is 'inf'; expected a whole number"),
-        ("chr1\t1", "expected a whole number"),
+        ("chr1\t1", "fewer columns than the first line's 3"),
         ("chr1\t1\t5\textra", "more columns than the first line's 3"),
     ],
 )
@@ -201,3 +201,19 @@ def test_damaged_gzip_is_refused(inputs):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"d\.bed\.gz: broken or truncated gzip"):
             bed.read(path, GENOME)
+
+
+def test_a_line_with_fewer_columns_than_the_first_is_refused_with_its_number(tmp_path):
+    path = tmp_path / "short.bed"
+    path.write_text("# a comment\nchr1\t0\t10\ta\t0\t+\nchr1\t20\t30\n")
+    with pytest.raises(InputError, match=r"short.bed:3: fewer columns than the first line's 6"):
+        bed.read(path, Genome(("chr1",), (100,)))
+
+
+def test_a_score_that_is_no_number_is_refused_and_a_dot_is_missing(tmp_path):
+    path = tmp_path / "score.bed"
+    path.write_text("chr1\t0\t10\ta\t.\nchr1\t20\t30\tb\t7\n")
+    assert np.isnan(bed.read(path, Genome(("chr1",), (100,))).score[0])
+    path.write_text("chr1\t0\t10\ta\tx\n")
+    with pytest.raises(InputError, match=r"score.bed:1: score \(column 5\) is 'x'; expected a number"):
+        bed.read(path, Genome(("chr1",), (100,)))

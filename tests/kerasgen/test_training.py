@@ -75,6 +75,7 @@ def test_counts_loss_weight_is_a_tenth_of_the_median_counts(trained: Path, train
 
 
 @pytest.mark.slow
+@pytest.mark.backend
 def test_a_killed_training_resumes_to_the_same_weights(train_flags: dict, tmp_path: Path) -> None:
     flags = {**train_flags, "tdb_output_aggregation": ["None", "sum"], "tdb_output_transformation": ["None", "log"],
              "model_params": DROPOUT, "num_train": 96, "batch_size": 4, "epochs": 3, "state_every": 1}  # fmt: skip
