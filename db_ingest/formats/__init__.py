@@ -1,1 +1,110 @@
-"""Readers of input files, one format a file. Each checks its file before anything is written."""
+"""One module a file format, and the table of attribute types that they can be read as."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of an attribute type.
+
+    Args:
+        default: its value when not given.
+        expected: what it may be, for messages.
+        accepts: whether a value, as YAML gives it, is one.
+    """
+
+    default: Any
+    expected: str
+    accepts: Callable[[Any], bool]
+
+
+def _one_of(*values: str) -> Option:
+    return Option(values[0], f"one of {', '.join(values)}", lambda value: value in values)
+
+
+def _whole(default: int, most: int) -> Option:
+    return Option(
+        default,
+        f"a whole number from 0 to {most:,}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most,
+    )
+
+
+def _text() -> Option:
+    return Option(None, "text", lambda value: value is None or (isinstance(value, str) and bool(value)))
+
+
+def _is_shift(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(bp, int) and not isinstance(bp, bool) and abs(bp) <= 1000 for bp in value)
+    )
+
+
+_MISSING = {"missing": _one_of("zero", "nan")}
+_NEGATIVE = {"negative": _one_of("auto", "keep", "absolute")}
+_SHIFT = {"shift": Option([0, 0], "two whole numbers of bp, for the plus and the minus strand", _is_shift)}
+_READS = {
+    "min_mapq": _whole(0, 255),
+    "exclude_flags": _whole(0x704, 0xFFFF),
+    "include_flags": _whole(0, 0xFFFF),
+    "duplicates": _one_of("keep", "drop"),
+}
+_FRAGMENTS = {"count": _one_of("cut_sites", "coverage"), **_SHIFT, "barcodes": _text()}
+_EMPTY = {"empty": _one_of("refuse", "allow")}
+
+
+@dataclass(frozen=True)
+class Format:
+    """An attribute type: how a file of it is read.
+
+    Args:
+        module: module of :mod:`db_ingest.formats` that reads it.
+        kind: ``"signal"`` or ``"mask"``.
+        options: settings it knows.
+        strand: the strand it takes of a stranded file, None for both.
+        splits: whether several workers may each read a part of one file; otherwise one reads it from end to end.
+    """
+
+    module: str
+    kind: str = "signal"
+    options: Mapping[str, Option] = field(default_factory=dict)
+    strand: str | None = None
+    splits: bool = False
+
+    def load(self) -> ModuleType:
+        """Import the module."""
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+
+def _stranded(name: str, module: str, options: Mapping[str, Option]) -> dict[str, Format]:
+    return {
+        name: Format(module, options=options),
+        f"{name}_plus": Format(module, options=options, strand="+"),
+        f"{name}_minus": Format(module, options=options, strand="-"),
+    }
+
+
+FORMATS: dict[str, Format] = {
+    "bigwig": Format("bigwig", options={**_NEGATIVE, **_MISSING}, splits=True),
+    "bedgraph": Format("bedgraph", options={**_NEGATIVE, **_MISSING}),
+    **_stranded("bam_5p", "bam", {**_SHIFT, **_READS}),
+    "bam_coverage": Format("bam", options=_READS),
+    "fragments": Format("fragments", options=_FRAGMENTS),
+    "bedpe": Format("bedpe", options={"count": _FRAGMENTS["count"], **_SHIFT}),
+    **_stranded("tagalign_5p", "tagalign", _SHIFT),
+    "npz": Format("npz", options={"bin": _whole(1, 10**6), "key": _text(), "chromosome": _text(), **_MISSING}),
+    "bed_no_summit": Format("bed", "mask", _EMPTY),
+    "bed_summit_from_peak_center": Format("bed", "mask", _EMPTY),
+    "bed_summit_from_last_col": Format("bed", "mask", _EMPTY),
+    "narrowpeak": Format("bed", "mask", _EMPTY),
+    "broadpeak": Format("bed", "mask", _EMPTY),
+}
+"""Every attribute type by the name that a config gives it."""
