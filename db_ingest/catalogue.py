@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,39 +14,123 @@ from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.genome import Genome, shorten_names
 
 FORMAT = "kerasgen"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "catalogue.json"
+SEQUENCE = "sequence"
+"""What the sequence is called where tracks have an attribute and a dataset."""
 
 
 @dataclass(frozen=True)
-class Track:
+class Level:
+    """A signal once more, in bins.
+
+    Args:
+        bin: bp a bin.
+        aggregation: ``mean``, ``max`` or ``sum``.
+        row: row in ``signal/<attribute>@<bin>``.
+        checksums: as of the track.
+    """
+
+    bin: int
+    aggregation: str
+    row: int
+    checksums: dict[str, str]
+
+
+class _OfFile:
+    """What is made of a file."""
+
+    type: str
+    source: dict[str, Any]
+    options: dict[str, Any]
+
+    def comes_from(self, type: str, source: dict[str, Any], options: dict[str, Any]) -> bool:
+        """Whether the same file, read in the same way, would make the same."""
+        return (self.type, self.source["sha256"], self.options) == (type, source["sha256"], options)
+
+
+@dataclass(frozen=True)
+class Track(_OfFile):
     """One committed track: an attribute of a dataset, and the row that holds it.
 
     Args:
         attribute, dataset: what it measures, in which sample.
         kind: ``"signal"`` or ``"mask"``.
         type: the ingest type, e.g. ``"bigwig"``.
-        row: row in ``signal/<attribute>`` or ``mask/<attribute>`` (and ``intervals/<attribute>``).
+        folder: ``"signal"``, ``"counts"`` or ``"mask"``: where its array lies.
+        row: its row there (and in ``intervals/<attribute>``).
         source: ``path``, ``bytes`` and ``sha256`` of the file it came from.
-        options: settings that changed how the file was read.
-        summary: what the ingest counted; see :mod:`db_ingest.report`.
+        options: settings that changed how the file was read, those with their default left out.
+        summary: what the ingest counted; see :mod:`db_ingest.summaries` and :mod:`db_ingest.report`.
+        checksums: chromosome -> CRC-32 of its cells; those not there hold no value.
         committed: UTC time, ISO 8601.
+        bin: bp that a cell stands for.
+        levels: the same in bins.
+        stored_as: the attribute's name when the row was handed out, where it was renamed since; its members keep it.
     """
 
     attribute: str
     dataset: str
     kind: str
     type: str
+    folder: str
     row: int
     source: dict[str, Any]
     options: dict[str, Any]
     summary: dict[str, Any]
+    checksums: dict[str, str]
     committed: str
+    bin: int = 1
+    levels: tuple[Level, ...] = ()
+    stored_as: str | None = None
+
+    @functools.cached_property
+    def json(self) -> str:
+        """The track as it is stored; kept, since every commit writes all tracks."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+    @property
+    def name(self) -> str:
+        """Dataset and attribute, for messages."""
+        return f"{self.dataset} {self.attribute}"
 
     @property
     def member(self) -> str:
         """Name of the array that holds the track."""
-        return f"{self.kind}/{self.attribute}"
+        from db_ingest.schema import member
+
+        return member(self.folder, self.stored_as or self.attribute, self.bin)
+
+    @property
+    def intervals(self) -> str:
+        """Name of the array that holds the intervals behind a mask."""
+        from db_ingest.schema import intervals
+
+        return intervals(self.stored_as or self.attribute)
+
+    def level_member(self, level: Level) -> str:
+        """Name of the array that holds one of its levels."""
+        from db_ingest.schema import member
+
+        return member("signal", self.stored_as or self.attribute, level.bin)
+
+
+@dataclass(frozen=True)
+class Staged(_OfFile):
+    """A row that is being written, or was when its writer ended; nothing of it is visible.
+
+    Args:
+        attribute, dataset: what it will be; both ``"sequence"`` for the sequence.
+        type, source, options: as of the track.
+        row: its row.
+    """
+
+    attribute: str
+    dataset: str
+    type: str
+    source: dict[str, Any]
+    options: dict[str, Any]
+    row: int
 
 
 @dataclass
@@ -56,13 +141,15 @@ class Catalogue:
         genome: chromosomes and their places.
         commit: number of the last change, counted from 1.
         tracks: committed tracks, in the order of their first commit.
-        next_row: member -> lowest row never handed to a writer.
-        sequence: source of the sequence, or None where the database has none.
+        staged: rows in the making.
+        next_row: attribute -> lowest row never handed to a writer.
+        sequence: source, row and checksums of the sequence, or None where the database has none.
     """
 
     genome: Genome
     commit: int = 0
     tracks: list[Track] = field(default_factory=list)
+    staged: list[Staged] = field(default_factory=list)
     next_row: dict[str, int] = field(default_factory=dict)
     sequence: dict[str, Any] | None = None
 
@@ -96,11 +183,25 @@ class Catalogue:
             f"dataset {dataset!r} has no {attribute!r}; datasets that have it: {shorten_names(having, 12)}"
         )
 
-    def take_row(self, member: str) -> int:
-        """Hand out a fresh row of ``member``; it counts as used once the catalogue is saved."""
-        row = self.next_row.get(member, 0)
-        self.next_row[member] = row + 1
+    def take_row(self, attribute: str) -> int:
+        """Hand out a fresh row of all members of ``attribute``; it counts as used once the catalogue is saved."""
+        row = self.next_row.get(attribute, 0)
+        self.next_row[attribute] = row + 1
         return row
+
+    def stage(self, attribute: str, dataset: str, type: str, source: dict[str, Any], options: dict[str, Any]) -> Staged:
+        """The row to write a track to: the one that an interrupted writer had begun with the same, or a fresh one."""
+        for staged in [item for item in self.staged if (item.attribute, item.dataset) == (attribute, dataset)]:
+            if staged.comes_from(type, source, options):
+                return staged
+            self.staged.remove(staged)
+        fresh = Staged(attribute, dataset, type, source, options, self.take_row(attribute))
+        self.staged.append(fresh)
+        return fresh
+
+    def unstage(self, attribute: str, dataset: str) -> None:
+        """Forget a row in the making."""
+        self.staged = [item for item in self.staged if (item.attribute, item.dataset) != (attribute, dataset)]
 
     def put(self, track: Track) -> None:
         """Add a track, or let it take the place of the one of the same attribute and dataset."""
@@ -109,9 +210,13 @@ class Catalogue:
             self.tracks.append(track)
         else:
             self.tracks[self.tracks.index(old)] = track
+        self.unstage(track.attribute, track.dataset)
 
     def to_json(self) -> dict[str, Any]:
         """The document as it is stored."""
+        return {**self._head(), "tracks": [dataclasses.asdict(track) for track in self.tracks]}
+
+    def _head(self) -> dict[str, Any]:
         genome = self.genome
         return {
             "format": FORMAT,
@@ -126,14 +231,19 @@ class Catalogue:
             },
             "sequence": self.sequence,
             "next_row": self.next_row,
-            "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "staged": [dataclasses.asdict(staged) for staged in self.staged],
         }
 
     def save(self, uri: str) -> None:
         """Make this the database's catalogue, in one step, as the next commit."""
         self.commit += 1
-        document = json.dumps(self.to_json(), indent=1, allow_nan=False)
-        storage.replace_bytes(storage.local_path(storage.join(uri, FILE_NAME)), document.encode())
+        head = [f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in self._head().items()]
+        tracks = ",\n".join(f"  {track.json}" for track in self.tracks)
+        document = "{\n" + ",\n".join([*head, f' "tracks": [\n{tracks}\n ]']) + "\n}\n"
+        try:
+            storage.replace_bytes(storage.join(uri, FILE_NAME), document.encode())
+        except OSError as error:
+            raise storage.explain(uri, error) from error
 
 
 def now() -> str:
@@ -171,7 +281,8 @@ def load(uri: str) -> Catalogue:
         return Catalogue(
             genome=genome,
             commit=document["commit"],
-            tracks=[Track(**track) for track in document["tracks"]],
+            tracks=[_track(entry) for entry in document["tracks"]],
+            staged=[Staged(**entry) for entry in document["staged"]],
             next_row=document["next_row"],
             sequence=document["sequence"],
         )
@@ -181,6 +292,10 @@ def load(uri: str) -> Catalogue:
         raise NoDatabaseError(f"{place}: not a kerasgen catalogue ({type(error).__name__}: {error})") from error
 
 
+def _track(entry: dict[str, Any]) -> Track:
+    return Track(**{**entry, "levels": tuple(Level(**level) for level in entry["levels"])})
+
+
 def exists(uri: str) -> bool:
-    """Whether a catalogue lies at a local path."""
-    return storage.local_path(storage.join(uri, FILE_NAME)).is_file()
+    """Whether a catalogue lies at a path or URI."""
+    return storage.exists(storage.join(uri, FILE_NAME))

@@ -5,3 +5,6 @@ UNKNOWN_BASE = 4
 
 MASK_OUTSIDE, MASK_INSIDE, MASK_SUMMIT, MASK_MISSING = 0, 1, 2, 255
 """Outside all intervals, inside one, its summit, no such track."""
+
+MOST_COUNTS, COUNTS_MISSING = 65_534, 65_535
+"""Largest value that a member of counts can hold, and the code of a base without a value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,24 @@ from db_ingest.errors import InputError, MissingFileError
 
 TILE = 65_536
 """Positions in a tile of every dense member; chosen by ``benchmarks/bench_layout.py``."""
+
+CHUNK = 2**24
+"""Positions that are written at a time, in one fragment: those from a multiple of this to the next."""
+
+
+class Piece(NamedTuple):
+    """A stretch of one chromosome within a stretch of the position axis.
+
+    Args:
+        chromosome: its name.
+        start, end: bp within the chromosome, half-open.
+        at: how far into the stretch of the axis it begins.
+    """
+
+    chromosome: str
+    start: int
+    end: int
+    at: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,35 @@ class Genome:
         size = self.size(name)
         for start in range(0, size, step):
             yield start, min(start + step, size)
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks that the position axis is written in."""
+        return -(-self.length // CHUNK)
+
+    def chunk(self, index: int) -> tuple[int, int]:
+        """First position of a chunk and the one after its last."""
+        return index * CHUNK, min((index + 1) * CHUNK, self.length)
+
+    def chunk_of(self, position: int) -> int:
+        """The chunk that holds a position."""
+        return position // CHUNK
+
+    def pieces(self, first: int, last: int) -> list[Piece]:
+        """The chromosomes' stretches within positions ``[first, last)``, in order."""
+        i = int(np.searchsorted(self.offsets, first, side="right")) - 1
+        found = []
+        while i < len(self.names) and self.offsets[i] < last:
+            offset = int(self.offsets[i])
+            start, end = max(first - offset, 0), min(last - offset, self.sizes[i])
+            if start < end:
+                found.append(Piece(self.names[i], start, end, offset + start - first))
+            i += 1
+        return found
+
+    def binned(self, bin: int) -> Genome:
+        """The genome as a grid of bins of ``bin`` bp from base 0 of each chromosome; sizes and positions in bins."""
+        return Genome(self.names, tuple(-(-size // bin) for size in self.sizes), self.tile)
 
     @classmethod
     def from_chrom_sizes(cls, path: str | Path) -> Genome:

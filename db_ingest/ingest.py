@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db_ingest import catalogue as catalogues
 from db_ingest import storage
 from db_ingest.catalogue import Track
-from db_ingest.plan import Plan, existing_catalogue, make_plan
-from db_ingest.samples import Cell
+from db_ingest.errors import InputError
+from db_ingest.plan import Checked, Plan, Request, existing_catalogue, make_plan
 
 if TYPE_CHECKING:
     from db_ingest.report import Report
@@ -33,7 +29,7 @@ class IngestResult:
 
     uri: str
     written: list[Track] = field(default_factory=list)
-    unchanged: list[Cell] = field(default_factory=list)
+    unchanged: list[Checked] = field(default_factory=list)
     report: Report | None = None
     estimate: dict[str, float] = field(default_factory=dict)
 
@@ -44,86 +40,86 @@ def ingest(
     *,
     ref_fasta: str | None = None,
     chrom_sizes: str | None = None,
+    chrom_alias: str | None = None,
     attribute_config: str | None = None,
     attribute_config_file: str | None = None,
     overwrite: bool = False,
+    workers: int = 1,
     threads: int = 0,
+    scheduler: str | None = None,
+    cache_dir: str | None = None,
     dry_run: bool = False,
 ) -> IngestResult:
     """Write sequence, signals, masks and intervals into a database, new or living.
 
     All inputs are checked before anything is written. Every track becomes visible whole, when it is done; a track whose
-    file and settings have not changed is left as it is.
+    file and settings have not changed is left as it is. An ingest that was interrupted goes on where it ended when
+    it is started again. Inputs, like the database, may be local paths or URIs (``s3://``; inputs also ``https://``).
 
     Args:
-        tdb_array: local path of the database; made if there is none.
-        tiledb_metadata: samples table: ``dataset`` and one column an attribute; a cell is a path or empty.
-        ref_fasta: genome sequence to store; a database of tracks alone has none.
-        chrom_sizes: names and sizes of the chromosomes to store, in order; taken from the FASTA when not given.
+        tdb_array: path or ``s3://`` URI of the database; made if there is none.
+        tiledb_metadata: samples table: ``dataset`` and one column an attribute; a cell is a path, a URI or empty.
+        ref_fasta: genome sequence to store, FASTA or 2bit; a database of tracks alone has none.
+        chrom_sizes: names and sizes of the chromosomes to store, in order; taken from the sequence when not given.
+        chrom_alias: table of chromosome names, synonyms on a line, for names that are not understood anyway.
         attribute_config: a preset of attribute types: ``encode_pipeline``, ``encode_pipeline_with_controls`` or
             ``generic_bigwig``.
         attribute_config_file: attribute and type, tab separated, or YAML with options.
         overwrite: replace tracks whose file or settings have changed; refused otherwise.
-        threads: chromosomes (or stretches of them) worked on at a time; 0 uses all cores.
+        workers: processes that read and write.
+        threads: threads a worker; 0 shares the cores among the workers.
+        scheduler: Dask scheduler to send the work to, ``tcp://host:port``, or ``local`` for a cluster of ``workers``
+            processes on this machine. Its workers must reach the inputs and the database by the same names.
+        cache_dir: where inputs from URIs are kept.
         dry_run: check everything and estimate, but write nothing.
 
     Returns:
         What was written, the estimate and the sanity report.
 
     Raises:
-        InputError: anything wrong with the inputs; nothing has been written then.
-        RunError: another process is writing to the database.
+        InputError: anything wrong with the inputs; what an input shows only when it is read to its end may come after
+            other tracks were written.
+        RunError: another process is writing to the database, or the storage failed.
     """
-    flags = (tiledb_metadata, ref_fasta, chrom_sizes, attribute_config, attribute_config_file, overwrite)
+    request = Request(
+        uri=tdb_array,
+        metadata=tiledb_metadata,
+        ref_fasta=ref_fasta,
+        chrom_sizes=chrom_sizes,
+        chrom_alias=chrom_alias,
+        preset=attribute_config,
+        config_file=attribute_config_file,
+        overwrite=overwrite,
+        workers=workers,
+        threads=threads,
+        scheduler=scheduler,
+        cache_dir=cache_dir,
+    )
     if dry_run:
-        return _result(make_plan(tdb_array, *flags, threads))
-    with _locked_folder(tdb_array):
-        plan = make_plan(tdb_array, *flags, threads)
+        return _result(make_plan(request))
+    existing_catalogue(tdb_array)
+    with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
+        plan = make_plan(request)
         result = _result(plan)
         if plan.todo or plan.sequence:
             from db_ingest.writer import write
 
             try:
-                for track in write(plan):
+                for track in write(plan, lock.check):
                     result.written.append(track)
-            except BaseException:
-                if plan.existing is None and not result.written:
-                    _clear(storage.local_path(tdb_array))
+            except InputError as error:
+                # The same run would fail again: of a new database nothing is left. Of any other error, what is done
+                # stays, for the same run to go on with.
+                new = plan.existing is None and not result.written
+                if new and not isinstance(error, (storage.DeniedError, storage.UnreachableError)):
+                    storage.remove_contents(tdb_array, keep=(storage.LOCK_NAME,))
                 raise
 
     from db_ingest import report
 
-    datasets = list(dict.fromkeys(cell.dataset for cell in plan.cells))
-    result.report = report.check(str(tdb_array), catalogues.load(tdb_array), datasets)
+    result.report = report.check(str(tdb_array), catalogues.load(tdb_array), plan.datasets)
     return result
 
 
 def _result(plan: Plan) -> IngestResult:
     return IngestResult(uri=plan.uri, unchanged=plan.unchanged, estimate=plan.estimate)
-
-
-@contextmanager
-def _locked_folder(uri: str) -> Iterator[None]:
-    """Hold the writer's lock; take away what was made for it if no database came into being."""
-    existing_catalogue(uri)
-    folder = storage.local_path(uri)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    with storage.write_lock(uri):
-        try:
-            yield
-        except BaseException:
-            # Under the lock still, so that it is ours that goes and not another writer's.
-            if not catalogues.exists(uri):
-                (folder / storage.LOCK_NAME).unlink(missing_ok=True)
-                for path in made:
-                    with suppress(OSError):
-                        path.rmdir()
-            raise
-
-
-def _clear(folder: Path) -> None:
-    for child in folder.iterdir():
-        if child.is_dir():
-            shutil.rmtree(child, ignore_errors=True)
-        elif child.name != storage.LOCK_NAME:
-            child.unlink(missing_ok=True)

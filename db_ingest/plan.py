@@ -2,42 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from db_ingest import catalogue as catalogues
 from db_ingest import storage
 from db_ingest.catalogue import Catalogue
 from db_ingest.errors import InputError
-from db_ingest.genome import Genome, shorten_names
+from db_ingest.formats import FORMATS
+from db_ingest.formats.base import Channel
+from db_ingest.genome import CHUNK, Genome, shorten_names
+from db_ingest.inputs import Fetcher
+from db_ingest.naming import Naming, read_alias_table
 from db_ingest.samples import Attribute, Cell, attributes_from, read_samples
 from db_ingest.strands import is_minus
+from db_ingest.workers import cores
 
-if TYPE_CHECKING:
-    from db_ingest.formats.bed import BedTable
-
-CHUNK = 2**24
-"""Bases that one task reads and writes at a time: 64 MB of float32."""
-
-_BASES_A_SECOND = 60e6
+_BASES_A_SECOND = 100e6
 _SEQUENCE_BYTES_A_BASE = 0.30
+_WORKER_BYTES, _SLOT_BYTES_A_BASE = 250e6, 24
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller of an ingest asks for; see :func:`db_ingest.ingest.ingest`."""
+
+    uri: str
+    metadata: str | None = None
+    ref_fasta: str | None = None
+    chrom_sizes: str | None = None
+    chrom_alias: str | None = None
+    preset: str | None = None
+    config_file: str | None = None
+    overwrite: bool = False
+    workers: int = 1
+    threads: int = 0
+    scheduler: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """One track that a cell of the samples table becomes: an attribute, a dataset, and what it takes of the file."""
+
+    attribute: Attribute
+    dataset: str
+    channel: Channel
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Attribute and dataset."""
+        return self.attribute.name, self.dataset
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A cell whose file was opened and found sound.
+    """A track whose file was opened and found sound.
 
     Args:
-        cell: the file, its attribute and dataset.
-        source: path, bytes and checksum, as the catalogue keeps them.
-        options: settings that change values.
-        chromosomes: those of the genome that the file covers.
+        cell: its name and what it takes of the file.
+        path: the file, on this machine.
+        source: path or URI as given, bytes and checksum, as the catalogue keeps them.
+        settings: options that differ from their default, as the catalogue keeps them.
+        options: all options, as readers take them.
+        chromosomes: those of the genome that the file covers, where that is known before it is read.
+        counts: whether its values look like counts.
     """
 
-    cell: Cell
+    cell: Named
+    path: Path
     source: dict[str, Any]
+    settings: dict[str, Any]
     options: dict[str, Any]
     chromosomes: tuple[str, ...]
+    counts: bool
+
+    @property
+    def read_with(self) -> tuple[Any, ...]:
+        """Tracks of which this is equal are taken from a file in one reading."""
+        known = FORMATS[self.cell.attribute.type]
+        alone = self.cell.name if known.splits or known.kind == "mask" else ()
+        return (str(self.path), known.module, tuple(sorted((k, repr(v)) for k, v in self.options.items())), alone)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A FASTA or 2bit file to store."""
+
+    path: Path
+    source: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,183 +104,225 @@ class Plan:
         uri: the database.
         genome: its chromosomes.
         existing: the catalogue it has, or None.
-        cells: all files named.
-        todo: files to write.
-        unchanged: files that are in the database already.
-        sequence: FASTA to write, or None.
-        threads: stretches worked on at a time.
+        datasets: those named in the samples table.
+        todo: tracks to write.
+        unchanged: tracks that are in the database already, from the same file and settings.
+        sequence: sequence to write, or None.
+        aliases: further names of chromosomes.
+        workers, threads, scheduler: who does the work; see :mod:`db_ingest.workers`.
         estimate: ``bases``, ``seconds``, ``memory_bytes`` and ``disk_bytes`` of the work.
+        resumed: attribute -> rows that an interrupted writer had begun.
     """
 
     uri: str
     genome: Genome
     existing: Catalogue | None
-    cells: list[Cell]
+    datasets: list[str]
     todo: list[Checked]
-    unchanged: list[Cell]
-    sequence: str | None
+    unchanged: list[Checked]
+    sequence: Reference | None
+    aliases: Mapping[str, str]
+    workers: int
     threads: int
+    scheduler: str | None
     estimate: dict[str, float]
+    resumed: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
-def make_plan(
-    uri: str,
-    metadata: str | None,
-    ref_fasta: str | None,
-    chrom_sizes: str | None,
-    preset: str | None,
-    config_file: str | None,
-    overwrite: bool,
-    threads: int,
-) -> Plan:
+def make_plan(request: Request) -> Plan:
     """Check all inputs against each other and against what the database holds."""
-    if threads < 0:
-        raise InputError(f"--threads {threads}: expected 0 (all cores) or more")
-    existing = existing_catalogue(uri)
-    genome = _genome(existing, ref_fasta, chrom_sizes)
-    cells = _cells(metadata, preset, config_file)
-    if not cells and ref_fasta is None:
+    from db_ingest.formats import sequence as sequences
+
+    if request.threads < 0:
+        raise InputError(f"--threads {request.threads}: expected 0 (all cores) or more")
+    if request.workers < 1:
+        raise InputError(f"--workers {request.workers}: expected 1 or more")
+    fetcher = Fetcher(request.cache_dir)
+    existing = existing_catalogue(request.uri)
+    reference = fetcher.local(request.ref_fasta) if request.ref_fasta else None
+    genome = _genome(existing, reference, fetcher.local(request.chrom_sizes) if request.chrom_sizes else None)
+    aliases = read_alias_table(fetcher.local(request.chrom_alias), genome) if request.chrom_alias else {}
+    naming = Naming(genome, aliases)
+    if reference is not None:
+        sequences.check_sequence(reference, naming)
+    cells = _cells(request)
+    if not cells and reference is None:
         raise InputError("nothing to ingest; give --ref_fasta, --tiledb_metadata or both")
-    checked = [_check(cell, genome) for cell in cells]
-    new_sequence = _new_sequence(existing, ref_fasta)
-    todo = [item for item in checked if _is_new(item, existing, overwrite)]
-    threads = threads or _cores()
+    # Checksums and checks wait for the disk more than they compute.
+    with ThreadPoolExecutor(min(4, cores())) as pool:
+        found = list(pool.map(lambda cell: _check(cell, naming, fetcher), cells))
+    checked = [item for items in found for item in items]
+    _refuse_twins(checked)
+    todo = [item for item in checked if _is_new(item, existing, request.overwrite)]
+    new_sequence = _new_sequence(existing, reference, request.ref_fasta)
+    resumed: dict[str, frozenset[int]] = {}
+    for staged in existing.staged if existing else []:
+        resumed[staged.attribute] = resumed.get(staged.attribute, frozenset()) | {staged.row}
     return Plan(
-        uri=str(uri),
+        uri=str(request.uri),
         genome=genome,
         existing=existing,
-        cells=cells,
+        datasets=list(dict.fromkeys(item.cell.dataset for item in checked)),
         todo=todo,
-        unchanged=[item.cell for item in checked if item not in todo],
-        sequence=ref_fasta if new_sequence else None,
-        threads=threads,
-        estimate=_estimate(genome, todo, new_sequence, threads),
+        unchanged=[item for item in checked if item not in todo],
+        sequence=new_sequence,
+        aliases=aliases,
+        workers=request.workers,
+        threads=request.threads,
+        scheduler=request.scheduler,
+        estimate=_estimate(genome, todo, new_sequence is not None, request),
+        resumed=resumed,
     )
 
 
 def existing_catalogue(uri: str) -> Catalogue | None:
     """The catalogue of a database that is there; None where one can be made."""
-    folder = storage.local_path(uri)
     if catalogues.exists(uri):
         return catalogues.load(uri)
     # What a writer killed before its first commit leaves is no obstacle.
     left = (storage.LOCK_NAME, f".{catalogues.FILE_NAME}.")
-    if folder.exists() and not (folder.is_dir() and all(path.name.startswith(left) for path in folder.iterdir())):
+    if any(not name.startswith(left) for name in storage.names(uri)):
         raise InputError(f"{uri}: exists but holds no kerasgen database; name a new or an empty folder")
     return None
 
 
-def _cores() -> int:
-    import psutil
+def _genome(existing: Catalogue | None, reference: Path | None, chrom_sizes: Path | None) -> Genome:
+    from db_ingest.formats import sequence as sequences
+    from db_ingest.formats.sizes import read_sizes
 
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
-
-
-def _genome(existing: Catalogue | None, ref_fasta: str | None, chrom_sizes: str | None) -> Genome:
-    from db_ingest.formats import fasta
-
-    given = Genome.from_chrom_sizes(chrom_sizes) if chrom_sizes else None
-    if given is None and ref_fasta is not None:
-        given = fasta.genome(ref_fasta)
-    elif given is not None and ref_fasta is not None:
-        fasta.check_genome(ref_fasta, given)
-    if existing is None:
-        if given is None:
-            raise InputError("a new database needs its genome; give --ref_fasta or --chrom_sizes")
-        return given
-    if given is not None and (given.names, given.sizes) != (existing.genome.names, existing.genome.sizes):
-        place = chrom_sizes or ref_fasta
-        raise InputError(
-            f"{place}: another genome than the database's; it has {shorten_names(given.names)} "
-            f"({given.bases:,} bp), the database {shorten_names(existing.genome.names)} ({existing.genome.bases:,} bp)"
-        )
-    return existing.genome
+    given = read_sizes(chrom_sizes) if chrom_sizes else None
+    if existing is not None:
+        if given is not None and (given.names, given.sizes) != (existing.genome.names, existing.genome.sizes):
+            raise InputError(
+                f"{chrom_sizes}: another genome than the database's; it has {shorten_names(given.names)} "
+                f"({given.bases:,} bp), the database {shorten_names(existing.genome.names)} "
+                f"({existing.genome.bases:,} bp)"
+            )
+        return existing.genome
+    if given is None and reference is not None:
+        given = sequences.genome_of(reference)
+    if given is None:
+        raise InputError("a new database needs its genome; give --ref_fasta or --chrom_sizes")
+    return given
 
 
-def _cells(metadata: str | None, preset: str | None, config_file: str | None) -> list[Cell]:
-    if metadata is None:
-        if preset or config_file:
+def _cells(request: Request) -> list[Cell]:
+    if request.metadata is None:
+        if request.preset or request.config_file:
             raise InputError("--attribute_config describes the columns of --tiledb_metadata; give that too")
         return []
-    return read_samples(metadata, attributes_from(preset, config_file))
+    return read_samples(request.metadata, attributes_from(request.preset, request.config_file))
 
 
-def _check(cell: Cell, genome: Genome) -> Checked:
-    from db_ingest.formats.bigwig import BigWig
+def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[Checked]:
+    """The tracks that a file becomes: one, or with a table of barcodes one a group."""
     from db_ingest.formats.files import describe_source
 
     attribute = cell.attribute
-    if attribute.type == "bigwig":
-        bigwig = BigWig(cell.path)
-        try:
-            chromosomes = bigwig.check_genome(genome)
-            options = {"absolute": _takes_absolute(attribute, bigwig.minimum, bigwig.maximum)}
-        finally:
-            bigwig.close()
+    known = FORMATS[attribute.type]
+    path = fetcher.local(cell.path)
+    settings = dict(attribute.options)
+    options = {name: option.default for name, option in known.options.items()} | settings | dict(known.fixed)
+    groups: Sequence[str | None] = [None]
+    if options.get("barcodes"):
+        from db_ingest.formats.fragments import read_groups
+
+        table = fetcher.local(options["barcodes"])
+        groups = list(dict.fromkeys(read_groups(table).values()))
+        for group in groups:
+            if "," in str(group):
+                raise InputError(f"{table}: group {group!r}; the name of a dataset may hold no comma")
+        options["barcodes"] = str(table)
+        settings["barcodes_sha256"] = describe_source(table)["sha256"]
+    if "negative" in options:
+        auto = "auto_minus" if is_minus(attribute.name) else "keep"
+        options["negative"] = auto if options["negative"] == "auto" else options["negative"]
+    chromosomes, counts = naming.genome.names, False
+    if known.kind == "mask":
+        from db_ingest.masks import read_mask
+
+        read_mask(path, naming, attribute.type, options)
+    elif known.splits:
+        reader = known.load().open_signal(path, naming, options, (Channel(),))
+        chromosomes, counts = reader.chromosomes, reader.counts
+        reader.close()
     else:
-        read_bed(cell, genome)
-        chromosomes, options = list(genome.names), {}
-    return Checked(cell, describe_source(cell.path), options, tuple(chromosomes))
+        known.load().check_signal(path, naming, options)
+    source = {**describe_source(path), "path": fetcher.source(cell.path)}
+    return [
+        Checked(
+            Named(
+                attribute, cell.dataset if group is None else f"{cell.dataset}.{group}", Channel(known.strand, group)
+            ),
+            path,
+            source,
+            settings,
+            options,
+            chromosomes,
+            counts,
+        )
+        for group in groups
+    ]
 
 
-def _takes_absolute(attribute: Attribute, minimum: float, maximum: float) -> bool:
-    choice = attribute.options.get("negative", "auto")
-    return choice == "absolute" or (choice == "auto" and is_minus(attribute.name) and minimum < 0 >= maximum)
+def _refuse_twins(checked: Sequence[Checked]) -> None:
+    seen: dict[tuple[str, str], Checked] = {}
+    for item in checked:
+        other = seen.setdefault(item.cell.name, item)
+        if other is not item:
+            raise InputError(
+                f"{item.path}: dataset {item.cell.dataset!r} of {item.cell.attribute.name!r} comes from "
+                f"{other.path} as well"
+            )
 
 
-def read_bed(cell: Cell, genome: Genome) -> BedTable:
-    """Read the file of a mask; the last column is a summit where the type says so."""
-    from db_ingest.formats import bed
-
-    summit = "last_col" if cell.attribute.type == "bed_summit_from_last_col" else "auto"
-    return bed.read(cell.path, genome, summit=summit)
-
-
-def _new_sequence(existing: Catalogue | None, ref_fasta: str | None) -> bool:
+def _new_sequence(existing: Catalogue | None, reference: Path | None, given: str | None) -> Reference | None:
     from db_ingest.formats.files import describe_source
 
-    if ref_fasta is None:
-        return False
+    if reference is None or given is None:
+        return None
+    source = {**describe_source(reference), "path": Fetcher.source(given)}
     if existing is None or existing.sequence is None:
-        return True
-    if describe_source(ref_fasta)["sha256"] != existing.sequence["sha256"]:
+        return Reference(reference, source)
+    if source["sha256"] != existing.sequence["sha256"]:
         raise InputError(
-            f"{ref_fasta}: differs from the sequence in the database ({existing.sequence['path']}), "
+            f"{given}: differs from the sequence in the database ({existing.sequence['path']}), "
             "which every track was laid on; make a new database"
         )
-    return False
+    return None
 
 
 def _is_new(item: Checked, existing: Catalogue | None, overwrite: bool) -> bool:
     cell = item.cell
     if existing is None:
         return True
-    old = existing.find(cell.attribute.name, cell.dataset)
+    old = existing.find(*cell.name)
     kinds = {t.kind for t in existing.tracks if t.attribute == cell.attribute.name and t is not old}
     if kinds - {cell.attribute.kind}:
         raise InputError(
-            f"{cell.path}: attribute {cell.attribute.name!r} is a {kinds.pop()} in the database, "
+            f"{item.path}: attribute {cell.attribute.name!r} is a {kinds.pop()} in the database, "
             f"type {cell.attribute.type} would make it a {cell.attribute.kind}"
         )
     if old is None:
         return True
-    same = (old.source["sha256"], old.type, old.options) == (item.source["sha256"], cell.attribute.type, item.options)
+    same = old.comes_from(cell.attribute.type, item.source, item.settings)
     if not same and not overwrite:
         raise InputError(
-            f"{cell.path}: {cell.dataset} {cell.attribute.name} is in the database already, from another file or "
+            f"{item.path}: {cell.dataset} {cell.attribute.name} is in the database already, from another file or "
             f"other settings ({old.source['path']}); --overwrite replaces it"
         )
     return not same
 
 
-def _estimate(genome: Genome, todo: list[Checked], sequence: bool, threads: int) -> dict[str, float]:
-    """Work ahead, from the rates of ``benchmarks/bench_layout.py``: a signal takes about its bigWig's bytes."""
+def _estimate(genome: Genome, todo: list[Checked], sequence: bool, request: Request) -> dict[str, float]:
+    """Work ahead, from the rates of ``benchmarks/bench_ingest.py``: a signal takes at most its file's bytes."""
     bases = sum(genome.size(name) for item in todo for name in item.chromosomes) + (genome.bases if sequence else 0)
     disk = sum(item.source["bytes"] for item in todo) + (genome.bases * _SEQUENCE_BYTES_A_BASE if sequence else 0)
-    chunk = min(CHUNK, max(genome.sizes))
+    slots = request.workers * (request.threads or cores()) if request.workers == 1 else request.workers
+    memory = request.workers * _WORKER_BYTES + slots * min(CHUNK, genome.length) * _SLOT_BYTES_A_BASE
     return {
         "bases": bases,
         "seconds": bases / _BASES_A_SECOND,
-        "memory_bytes": threads * chunk * 16 + max(genome.sizes) * (6 if sequence else 1) + 300e6,
+        "memory_bytes": memory + (max(genome.sizes) * 3 if sequence else 0),
         "disk_bytes": disk,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import sys
 import threading
@@ -55,7 +56,9 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
             now = time.monotonic()
             if now - last >= _SECONDS_BETWEEN_LINES:
                 last = now
-                log.info("%s: %.0f%%, %s", what, 100 * completed / max(total, 1), _rate(completed, now - began, unit))
+                left = (now - began) * max(total - completed, 0) / max(completed, 1)
+                share, rate = 100 * completed / max(total, 1), _rate(completed, now - began, unit)
+                log.info("%s: %.0f%%, %s, %s left", what, share, rate, datetime.timedelta(seconds=round(left)))
 
         yield advance
 

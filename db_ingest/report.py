@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from db_ingest.catalogue import Catalogue, Track
+from db_ingest.describe import covered, percent, total
+from db_ingest.genome import Genome, shorten_names
 from db_ingest.intervals import merge
 from db_ingest.reader import Reader
-from db_ingest.schema import intervals, signal
 from db_ingest.strands import is_minus, pair_strands
 
+_MANY_TRACKS = 12
+"""Tracks of an attribute above which one line stands for them all; ``gen_db info`` lists each."""
 _MANY_INTERVALS = 20_000
 _MUCH_SIGNAL, _SHIFT = 1000, 5
 """Signal in intervals, and bp between the strands, from which on their order is judged."""
@@ -24,9 +28,11 @@ class Report:
     """Outcome of the checks.
 
     Args:
-        lines: one line a track, for people.
-        warnings: one line each thing that looks wrong.
-        shares: ``(mask attribute, signal attribute, dataset)`` -> share of the intervals with any signal.
+        lines: one line a track, or an attribute that very many datasets have, and one line a mask on the signal in
+            its intervals; for people.
+        warnings: one line each thing that looks wrong, with all datasets in which it does.
+        shares: ``(mask attribute, signal attribute, dataset)`` -> share of the intervals with any signal, of those on
+            chromosomes that the signal was measured on.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -34,71 +40,163 @@ class Report:
     shares: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
 
-def describe(track: Track, catalogue: Catalogue) -> str:
-    """One line on a track: coverage and sum of a signal, count and bases of a mask."""
-    summary: dict[str, Any] = track.summary
-    name = f"{track.dataset} {track.attribute}"
-    share = summary["covered"] / max(catalogue.genome.bases, 1)
-    if track.kind == "signal":
-        text = f"{name}: {share:.2%} of bases covered, sum {summary['sum']:,.6g}"
-        return text + (", absolute values taken" if summary["absolute"] else "")
-    text = f"{name}: {summary['intervals']:,} intervals over {share:.2%} of bases"
-    if summary["without_summit"]:
-        text += f", {summary['without_summit']:,} without a summit (their centre is used)"
-    if summary["elsewhere"]:
-        text += f", {summary['elsewhere']:,} on chromosomes the genome lacks left out"
-    return text
-
-
 def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
     """Describe and examine all tracks of ``datasets``."""
     report = Report()
+    genome = catalogue.genome
+    of_dataset: dict[str, list[Track]] = {dataset: [] for dataset in datasets}
+    of_attribute: dict[str, list[Track]] = {}
+    for track in catalogue.tracks:
+        if track.dataset in of_dataset:
+            of_dataset[track.dataset].append(track)
+            of_attribute.setdefault(track.attribute, []).append(track)
+    many = {name: tracks for name, tracks in of_attribute.items() if len(tracks) > _MANY_TRACKS}
     reader = Reader(uri)
+    odd: dict[tuple[str, str], list[Track]] = {}
+    pairs: list[str] = []
     try:
-        for dataset in datasets:
-            tracks = {t.attribute: t for t in catalogue.tracks if t.dataset == dataset}
-            for track in tracks.values():
-                report.lines.append(describe(track, catalogue))
-                report.warnings += _odd(track, catalogue)
-            signals = {n: t for n, t in tracks.items() if t.kind == "signal"}
-            masks = {n: t for n, t in tracks.items() if t.kind == "mask"}
-            totals = {}
-            for mask_name, mask in masks.items():
-                table = reader.read_intervals(intervals(mask_name), mask.row)
-                totals[mask_name] = {n: _sums(reader, t, table) for n, t in signals.items()}
-                for name, (sums, _) in totals[mask_name].items():
-                    share = float((sums > 0).mean())
-                    report.shares[mask_name, name, dataset] = share
-                    report.lines.append(f"{dataset} {mask_name}: {share:.1%} of intervals have {name} signal")
-                report.warnings += _swapped(dataset, mask_name, table["strand"], totals[mask_name])
-            report.warnings += _twins(dataset, signals)
+        for dataset, unordered in of_dataset.items():
+            # The order of commits changes from run to run.
+            tracks = sorted(unordered, key=lambda track: (track.kind == "mask", track.attribute))
+            for track in tracks:
+                if track.attribute not in many:
+                    report.lines.append(describe(track, genome))
+                for text in _odd(track, genome):
+                    odd.setdefault((track.attribute, text), []).append(track)
+            signals = {t.attribute: t for t in tracks if t.kind == "signal" and t.bin == 1}
+            for mask in (t for t in tracks if t.kind == "mask"):
+                table = reader.read_intervals(mask.intervals, mask.row)
+                if not len(table["start"]):
+                    continue
+                totals = {name: _sums(reader, track, table) for name, track in signals.items()}
+                said = []
+                for name, (sums, _) in totals.items():
+                    measured = _measured(signals[name], genome, table["start"])
+                    if not measured.any():
+                        continue
+                    picked = sums[measured[_pick(len(measured))]]
+                    share = report.shares[mask.attribute, name, dataset] = float((picked > 0).mean())
+                    where = "" if measured.all() else f" (of {measured.sum():,} on chromosomes that it has)"
+                    said.append(f"{name} {share:.1%}{where}")
+                if said and mask.attribute not in many:
+                    report.lines.append(f"{mask.name}: intervals with signal: {', '.join(said)}")
+                pairs += _swapped(dataset, mask.attribute, table["strand"], totals)
+            pairs += _twins(dataset, signals)
     finally:
         reader.close()
+    for attribute, tracks in many.items():
+        report.lines.append(_describe_many(attribute, tracks, genome))
+        report.lines += _describe_shares(attribute, report.shares)
+    report.warnings = [_warn(text, tracks) for (_, text), tracks in odd.items()] + pairs
     return report
 
 
-def _odd(track: Track, catalogue: Catalogue) -> list[str]:
-    summary, name = track.summary, f"{track.dataset} {track.attribute}"
+def describe(track: Track, genome: Genome) -> str:
+    """One line on a track: coverage and sum of a signal, count and bases of a mask."""
+    summary, share = track.summary, percent(covered(track, genome))
+    if track.kind == "mask":
+        text = f"{track.name}: {summary['intervals']:,} intervals over {share} of bases"
+    else:
+        there, all_of_them = len(track.checksums), len(genome)
+        where = "" if there == all_of_them else f" on {there} of {all_of_them} chromosomes"
+        text = f"{track.name}: {share} of {_cells(track)}{where} covered, sum {total(summary['sum'])}"
+    return text + _notes([track])
+
+
+def _describe_many(attribute: str, tracks: Sequence[Track], genome: Genome) -> str:
+    """One line on all tracks of an attribute: the range, and which datasets are at its ends."""
+    is_mask = tracks[0].kind == "mask"
+    of = {track.dataset: track.summary["intervals" if is_mask else "sum"] for track in tracks}
+    least, most = min(of, key=lambda name: of[name]), max(of, key=lambda name: of[name])
+    span = f"{total(of[least])} ({least}) to {total(of[most])} ({most}), median {total(median(of.values()))}"
+    shares = sorted(covered(track, genome) for track in tracks)
+    span_covered = f"{percent(shares[0])} to {percent(shares[-1])} of {_cells(tracks[0])} covered"
+    nothing = [track.dataset for track in tracks if is_mask and not track.summary["intervals"]]
+    text = f"{attribute}: {len(tracks):,} datasets, {span_covered}, {'intervals' if is_mask else 'sum'} {span}"
+    text += f", none in {shorten_names(nothing)}" if nothing else ""
+    return f"{text}{_notes(tracks)}; gen_db info lists each"
+
+
+def _describe_shares(mask: str, shares: dict[tuple[str, str, str], float]) -> list[str]:
+    """One line a signal on how much of the intervals of a mask that many datasets have lie in it."""
+    of_signal: dict[str, dict[str, float]] = {}
+    for (attribute, signal, dataset), share in shares.items():
+        if attribute == mask:
+            of_signal.setdefault(signal, {})[dataset] = share
+    lines = []
+    for signal, of in of_signal.items():
+        least, most = min(of, key=lambda name: of[name]), max(of, key=lambda name: of[name])
+        span = f"{of[least]:.1%} ({least}) to {of[most]:.1%} ({most}), median {median(of.values()):.1%}"
+        lines.append(f"{mask}: intervals with signal: {signal} {span}")
+    return lines
+
+
+_LEFT_OUT = {
+    "elsewhere": "on chromosomes the genome lacks",
+    "unknown_barcodes": "of barcodes that are not in the table",
+    "beyond_ends": "moved past a chromosome's end",
+    "filtered": "for their flags or mapping quality",
+    "between_chromosomes": "from one chromosome to another",
+    "unpaired": "without a mate",
+}
+
+
+def _notes(tracks: Sequence[Track]) -> str:
+    """What the readers changed or left out, as the end of a line."""
+
+    def count(key: str) -> int:
+        return sum(int(track.summary.get(key) or 0) for track in tracks)
+
+    text = f", {count('without_summit'):,} without a summit (their centre is used)" if count("without_summit") else ""
+    text += f", {count('clipped'):,} cut at their chromosome's end" if count("clipped") else ""
+    text += ", absolute values taken" if count("absolute") else ""
+    left_out = [f"{count(key):,} {why}" for key, why in _LEFT_OUT.items() if count(key)]
+    return f"{text}; left out: {', '.join(left_out)}" if left_out else text
+
+
+def _cells(track: Track) -> str:
+    return "bases" if track.bin == 1 else f"bins of {track.bin} bp"
+
+
+def _measured(track: Track, genome: Genome, positions: np.ndarray) -> np.ndarray:
+    """Whether each of ``(n,)`` positions is on a chromosome that a track was measured on; ``(n,) bool``."""
+    has = np.array([name in track.checksums for name in genome.names])
+    return has[np.searchsorted(genome.offsets, positions, side="right") - 1]
+
+
+_MINIMUM = "<minimum>"
+
+
+def _odd(track: Track, genome: Genome) -> list[str]:
+    """What looks wrong about a track, in words that are the same for all tracks of which it is true."""
+    summary: dict[str, Any] = track.summary
     found = []
     if summary["absent_chromosomes"]:
         absent = summary["absent_chromosomes"]
         found.append(
-            f"{name}: {len(absent)} of {len(catalogue.genome)} chromosomes are not in the file and hold no value: "
+            f"{len(absent)} of {len(genome)} chromosomes are not in the file and hold no value: "
             + ", ".join(absent[:5])
             + ("…" if len(absent) > 5 else "")
         )
     if track.kind != "signal":
         return found
     if summary["covered"] == 0:
-        found.append(f"{name}: no signal at all")
-    if summary["absolute"]:
-        found.append(f"{name}: absolute values taken, as for a minus strand that is written with negative values")
+        found.append("no signal at all")
+    if summary.get("absolute"):
+        found.append("absolute values taken, as for a minus strand that is written with negative values")
     elif summary["minimum"] < 0:
         if summary["maximum"] <= 0 and pair_strands([track.attribute]) and not is_minus(track.attribute):
-            found.append(f"{name}: a plus-strand track with negative values only; plus and minus look swapped")
+            found.append("a plus-strand track with negative values only; plus and minus look swapped")
         else:
-            found.append(f"{name}: holds negative values (minimum {summary['minimum']:g}), kept as they are")
+            found.append(f"holds negative values (minimum {_MINIMUM}), kept as they are")
     return found
+
+
+def _warn(text: str, tracks: Sequence[Track]) -> str:
+    name = tracks[0].name
+    if len(tracks) > 1:
+        name = f"{tracks[0].attribute} of {shorten_names([track.dataset for track in tracks])}"
+    return f"{name}: " + text.replace(_MINIMUM, f"{min(track.summary.get('minimum', 0) for track in tracks):g}")
 
 
 def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +208,7 @@ def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[n
     starts, ends = table["start"][pick], table["end"][pick]
     # Overlapping intervals are cut to disjoint ones to read, then summed by differences of the running sum.
     span_starts, span_ends = merge(starts, ends)
-    values = np.nan_to_num(reader.read(signal(track.attribute), track.row, span_starts, span_ends).astype(np.float64))
+    values = np.nan_to_num(reader.read(track.member, track.row, span_starts, span_ends).astype(np.float64))
     base = np.concatenate([[0], np.cumsum(span_ends - span_starts)])
     span = np.searchsorted(span_starts, starts, side="right") - 1
     first = base[span] + starts - span_starts[span]
@@ -164,6 +262,7 @@ def _twins(dataset: str, signals: dict[str, Track]) -> list[str]:
     for plus, minus in pair_strands(signals).items():
         if minus is None or is_minus(plus):
             continue
-        if signals[plus].source["sha256"] == signals[minus].source["sha256"]:
+        a, b = signals[plus], signals[minus]
+        if (a.source["sha256"], a.type) == (b.source["sha256"], b.type):
             found.append(f"{dataset}: {plus} and {minus} come from identical files")
     return found

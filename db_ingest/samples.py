@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from db_ingest.errors import InputError, MissingFileError
-
-BED_TYPES = ("bed_no_summit", "bed_summit_from_peak_center", "bed_summit_from_last_col")
-TYPES = ("bigwig", *BED_TYPES)
+from db_ingest.formats import FORMATS
+from db_ingest.inputs import is_uri
 
 _PEAK, _AMBIG = "bed_summit_from_last_col", "bed_no_summit"
 _STRANDED = {f"count_bigwig_{strand}_5p": "bigwig" for strand in ("plus", "minus", "unstranded")}
@@ -30,9 +30,6 @@ PRESETS: dict[str, dict[str, str]] = {
 }
 """Attribute types of the layouts that kerasAC's users have, by the name of ``--attribute_config``."""
 
-OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {"bigwig": {"negative": ("auto", "keep", "absolute")}}
-"""Options a type knows and the values each may take, the default first."""
-
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
@@ -42,28 +39,27 @@ class Attribute:
 
     Args:
         name: the attribute.
-        type: one of :data:`TYPES`.
-        options: settings of the type; ``negative`` of a bigwig is ``auto`` (absolute values for a minus-strand
-            attribute without positive values), ``keep`` or ``absolute``.
+        type: one of :data:`db_ingest.formats.FORMATS`.
+        options: settings of the type that differ from their default.
     """
 
     name: str
     type: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """``"signal"`` or ``"mask"``."""
-        return "signal" if self.type == "bigwig" else "mask"
+        return FORMATS[self.type].kind
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the samples table: a file that becomes the track of an attribute and a dataset."""
+    """One cell of the samples table: a path or URI of a file that becomes a track of an attribute and a dataset."""
 
     attribute: Attribute
     dataset: str
-    path: Path
+    path: str
 
 
 def attributes_from(preset: str | None, config_file: str | Path | None) -> dict[str, Attribute]:
@@ -85,30 +81,43 @@ def attributes_from(preset: str | None, config_file: str | Path | None) -> dict[
     path = Path(config_file)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; expected an attribute config (attribute and type, or YAML)")
-    if path.suffix in (".yaml", ".yml"):
-        entries = _read_yaml(path)
-    else:
-        entries = {}
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            if not line.strip() or line.startswith("#"):
-                continue
-            fields = line.split("\t") if "\t" in line else line.split()
-            if len(fields) != 2:
-                raise InputError(f"{path}:{number}: expected an attribute and a type, got {line.strip()[:60]!r}")
-            name = fields[0].strip()
-            if name in entries:
-                raise InputError(f"{path}:{number}: attribute {name!r} is there twice")
-            entries[name] = {"type": fields[1].strip()}
+    entries = _read_yaml(path) if path.suffix in (".yaml", ".yml") else _read_lines(path)
     if not entries:
         raise InputError(f"{path}: no attributes in it")
     return {name: _attribute(path, name, dict(entry)) for name, entry in entries.items()}
 
 
+def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    entries: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.rstrip().split("\t") if "\t" in line.strip() else line.split()
+        if len(fields) != 2:
+            raise InputError(f"{path}:{number}: expected an attribute and a type, got {line.strip()[:60]!r}")
+        name = fields[0].strip()
+        if name in entries:
+            raise InputError(f"{path}:{number}: attribute {name!r} is there twice")
+        entries[name] = {"type": fields[1].strip()}
+    return entries
+
+
 def _read_yaml(path: Path) -> dict[str, dict[str, Any]]:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """YAML would let the last of two equal keys win in silence."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            for (key, _), name in zip(node.value, keys, strict=True):
+                if keys.count(name) > 1:
+                    line = [k for k, _ in node.value if k.value == key.value][-1].start_mark.line + 1
+                    raise InputError(f"{path}:{line}: {name!r} is there twice")
+            return super().construct_mapping(node, deep)
+
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text("utf-8-sig"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
@@ -120,20 +129,23 @@ def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:
     if not _NAME.fullmatch(name):
         raise InputError(f"{path}: attribute {name!r}; expected letters, digits and _ . + - only")
     kind = entry.pop("type", None)
-    if kind not in TYPES:
-        raise InputError(f"{path}: attribute {name!r} has type {kind!r}; expected one of {', '.join(TYPES)}")
-    known = OPTIONS.get(kind, {})
+    if kind not in FORMATS:
+        raise InputError(f"{path}: attribute {name!r} has type {kind!r}; expected one of {', '.join(FORMATS)}")
+    known = FORMATS[kind].options
     for option, value in entry.items():
         if option not in known:
             raise InputError(
                 f"{path}: attribute {name!r}: unknown option {option!r}; "
                 f"{kind} has {', '.join(known) if known else 'none'}"
             )
-        if value not in known[option]:
-            raise InputError(
-                f"{path}: attribute {name!r}: {option} is {value!r}; expected one of {', '.join(known[option])}"
-            )
-    return Attribute(name, kind, entry)
+        if not known[option].accepts(value):
+            raise InputError(f"{path}: attribute {name!r}: {option} is {value!r}; expected {known[option].expected}")
+    missing = [option for option in known if known[option].required and option not in entry]
+    if missing:
+        raise InputError(f"{path}: attribute {name!r}: {kind} needs {missing[0]}: {known[missing[0]].expected}")
+    if entry.get("barcodes"):
+        entry["barcodes"] = _locate(entry["barcodes"], path) or entry["barcodes"]
+    return Attribute(name, kind, {k: v for k, v in entry.items() if v != known[k].default})
 
 
 def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[Cell]:
@@ -149,8 +161,8 @@ def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; expected a samples table (--tiledb_metadata)")
     lines = [
-        (number, line.rstrip("\r").split("\t"))
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        (number, line.rstrip().split("\t"))
+        for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), 1)
         if line.strip() and not line.startswith("#")
     ]
     if not lines:
@@ -188,8 +200,16 @@ def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[
     return cells
 
 
-def _resolve(table: Path, number: int, column: str, cell: str) -> Path:
-    for candidate in (Path(cell).expanduser(), table.parent / cell):
-        if candidate.is_file():
-            return candidate
-    raise MissingFileError(f"{table}:{number}: column {column!r}: no such file {cell}")
+def _resolve(table: Path, number: int, column: str, cell: str) -> str:
+    found = _locate(cell, table)
+    if found is None:
+        raise MissingFileError(f"{table}:{number}: column {column!r}: no such file {cell}")
+    return found
+
+
+def _locate(name: str, beside: Path) -> str | None:
+    """A URI as it is; a path as found in the working folder or in the folder of the file that names it, or None."""
+    if is_uri(name):
+        return name
+    places = (os.path.expanduser(name), str(beside.parent / name))
+    return next((str(Path(place)) for place in places if os.path.isfile(place)), None)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import numpy as np
 import tiledb
 
-from db_ingest.codes import MASK_MISSING, UNKNOWN_BASE
+from db_ingest.codes import COUNTS_MISSING, MASK_MISSING, UNKNOWN_BASE
 from db_ingest.genome import Genome
 
 ROWS = 2**31
 """Rows an array of tracks can ever hold; unwritten rows cost nothing."""
 
 SEQUENCE = "sequence"
-FILTERS = {"name": "zstd", "level": 3}
+ZSTANDARD_LEVEL = 1
+
+CELLS: dict[str, tuple[type, float]] = {
+    "signal": (np.float32, np.nan),
+    "counts": (np.uint16, COUNTS_MISSING),
+    "mask": (np.uint8, MASK_MISSING),
+    SEQUENCE: (np.uint8, UNKNOWN_BASE),
+}
+"""Data type and fill value of the dense members' cells, by the folder they lie in."""
 
 INTERVAL_FIELDS: dict[str, np.dtype] = {
     "end": np.dtype(np.uint64),
@@ -26,14 +34,9 @@ INTERVAL_FIELDS: dict[str, np.dtype] = {
 }
 
 
-def signal(attribute: str) -> str:
-    """Name of the member that holds a signal attribute."""
-    return f"signal/{attribute}"
-
-
-def mask(attribute: str) -> str:
-    """Name of the member that holds a mask attribute."""
-    return f"mask/{attribute}"
+def member(folder: str, attribute: str, bin: int = 1) -> str:
+    """Name of the member that holds an attribute: ``signal/<attribute>``, or ``signal/<attribute>@<bin>``."""
+    return f"{folder}/{attribute}" if bin == 1 else f"{folder}/{attribute}@{bin}"
 
 
 def intervals(attribute: str) -> str:
@@ -41,40 +44,40 @@ def intervals(attribute: str) -> str:
     return f"intervals/{attribute}"
 
 
+def bin_of(name: str) -> int:
+    """Bases that a cell of a member stands for, by its name."""
+    return int(name.rpartition("@")[2]) if "@" in name else 1
+
+
 def _filters() -> tiledb.FilterList:
-    return tiledb.FilterList([tiledb.ZstdFilter(level=FILTERS["level"])])
-
-
-def _position(genome: Genome) -> tiledb.Dim:
-    return tiledb.Dim("position", domain=(0, genome.length - 1), tile=genome.tile, dtype=np.uint64)
+    return tiledb.FilterList([tiledb.ZstdFilter(level=ZSTANDARD_LEVEL)])
 
 
 def _row() -> tiledb.Dim:
     return tiledb.Dim("row", domain=(0, ROWS - 1), tile=1, dtype=np.uint64)
 
 
-def schema_for(member: str, genome: Genome) -> tiledb.ArraySchema:
-    """TileDB schema of a member, by its name."""
-    if member.startswith("intervals/"):
-        start = tiledb.Dim("start", domain=(0, genome.length - 1), tile=genome.tile, dtype=np.uint64)
+def schema_for(name: str, genome: Genome) -> tiledb.ArraySchema:
+    """TileDB schema of a member of a database of ``genome``, by the member's name."""
+    genome = genome.binned(bin_of(name)) if "@" in name else genome
+    along = "start" if name.startswith("intervals/") else "position"
+    place = tiledb.Dim(along, domain=(0, genome.length - 1), tile=genome.tile, dtype=np.uint64)
+    if name.startswith("intervals/"):
         attributes = [
             tiledb.Attr(
-                name=name,
+                name=field,
                 dtype=np.dtype("U0") if dtype.kind == "O" else dtype,
                 var=dtype.kind == "O",
                 filters=_filters(),
             )
-            for name, dtype in INTERVAL_FIELDS.items()
+            for field, dtype in INTERVAL_FIELDS.items()
         ]
-        domain = tiledb.Domain(_row(), start)
-        return tiledb.ArraySchema(domain=domain, attrs=attributes, sparse=True, allows_duplicates=True)
-    if member == SEQUENCE:
-        domain = tiledb.Domain(_position(genome))
-        attribute = tiledb.Attr(name="value", dtype=np.uint8, fill=UNKNOWN_BASE, filters=_filters())
-    else:
-        domain = tiledb.Domain(_row(), _position(genome))
-        if member.startswith("signal/"):
-            attribute = tiledb.Attr(name="value", dtype=np.float32, fill=np.nan, filters=_filters())
-        else:
-            attribute = tiledb.Attr(name="value", dtype=np.uint8, fill=MASK_MISSING, filters=_filters())
-    return tiledb.ArraySchema(domain=domain, attrs=[attribute], cell_order="row-major", tile_order="row-major")
+        return tiledb.ArraySchema(
+            domain=tiledb.Domain(_row(), place), attrs=attributes, sparse=True, allows_duplicates=True
+        )
+    dtype, fill = CELLS[name.partition("/")[0]]
+    domain = tiledb.Domain(place) if name == SEQUENCE else tiledb.Domain(_row(), place)
+    # Most bits of a count are 0 in whole tiles; those of a float are not.
+    shuffle = [tiledb.BitShuffleFilter()] if name.startswith("counts/") else []
+    value = tiledb.Attr(name="value", dtype=dtype, fill=fill, filters=tiledb.FilterList([*shuffle, *_filters()]))
+    return tiledb.ArraySchema(domain=domain, attrs=[value], cell_order="row-major", tile_order="row-major")

@@ -1,236 +1,196 @@
-"""Write tracks into a database: each a fresh row, made visible by the catalogue when it is whole."""
+"""Write tracks into a database: each to a row of its own, made visible by the catalogue when it is whole."""
 
 from __future__ import annotations
 
-import math
-import shutil
-import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
+from db_ingest import arrays, schema, storage
 from db_ingest import catalogue as catalogues
-from db_ingest import codes, storage
-from db_ingest import plan as plans
-from db_ingest.catalogue import Catalogue, Track
-from db_ingest.errors import InputError
-from db_ingest.genome import Genome, shorten_names
-from db_ingest.plan import Checked, Plan, read_bed
+from db_ingest.catalogue import Catalogue, Staged, Track
+from db_ingest.formats import FORMATS
+from db_ingest.formats.base import Channel
+from db_ingest.plan import Checked, Plan
 from db_ingest.progress import progress
-
-if TYPE_CHECKING:
-    from db_ingest.formats.bed import BedTable
-
-
-def write(plan: Plan) -> Iterator[Track]:
-    """Write what a plan says; yields each track once it is committed. The caller holds the writer's lock."""
-    from db_ingest import schema
-    from db_ingest.formats.files import describe_source
-
-    uri, genome = plan.uri, plan.genome
-    book = plan.existing or Catalogue(genome)
-    attributes = [item.cell.attribute for item in plan.todo]
-    names = [schema.SEQUENCE] if plan.sequence else []
-    for attribute in attributes:
-        names.append(f"{attribute.kind}/{attribute.name}")
-        if attribute.kind == "mask":
-            names.append(schema.intervals(attribute.name))
-    # Rows are handed out for good before the first byte is written, so that no later run meets half a row; and
-    # a folder with arrays in it always has a catalogue, so that the run after a killed one knows it for a database.
-    rows = [book.take_row(f"{attribute.kind}/{attribute.name}") for attribute in attributes]
-    sequence_row = book.take_row(schema.SEQUENCE) if plan.sequence else 0
-    book.save(uri)
-    for name in dict.fromkeys(names):
-        _create(uri, name, genome)
-
-    total = int(plan.estimate["bases"])
-    with progress("ingest", total, "bases") as advance, ThreadPoolExecutor(plan.threads) as pool:
-        if plan.sequence:
-            _write_sequence(plan, plan.sequence, sequence_row, pool, advance)
-            book.sequence = describe_source(plan.sequence)
-            book.save(uri)
-        for item, row in zip(plan.todo, rows, strict=True):
-            write = _write_signal if item.cell.attribute.kind == "signal" else _write_mask
-            summary = write(uri, genome, item, row, pool, advance)
-            track = Track(
-                attribute=item.cell.attribute.name,
-                dataset=item.cell.dataset,
-                kind=item.cell.attribute.kind,
-                type=item.cell.attribute.type,
-                row=row,
-                source=item.source,
-                options=item.options,
-                summary=summary,
-                committed=catalogues.now(),
-            )
-            book.put(track)
-            book.save(uri)
-            yield track
+from db_ingest.summaries import Part, combine
+from db_ingest.tasks import Output, Task, Written, perform
+from db_ingest.workers import Crew, crew
 
 
-def _create(uri: str, member: str, genome: Genome) -> None:
-    import tiledb
+@dataclass
+class _Track:
+    """A track on its way: what it will be, and what has been written of it."""
 
-    from db_ingest import schema
-
-    place = Path(storage.join(uri, member))
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when whole: a killed run must not leave half an array under the name.
-        fresh = place.with_name(f".{place.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        tiledb.Array.create(str(fresh), schema.schema_for(member, genome))
-        fresh.rename(place)
+    item: Checked | None
+    staged: Staged
+    folder: str | None = None
+    waiting: int = 0
+    parts: list[Part] = field(default_factory=list)
+    last: Written | None = None
 
 
-def _put(uri: str, member: str, row: int, start: int, values: np.ndarray) -> None:
-    import tiledb
+def write(plan: Plan, check: Callable[[], None]) -> Iterator[Track]:
+    """Write what a plan says; yields each track once it is committed.
 
-    with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1) as array:
-        array[row, start : start + len(values)] = values
+    The caller holds the writer's lock; ``check`` raises if it was lost. Rows are handed out for good before the first
+    byte is written, so that no later run takes half a row for a track, and the same run again finds what is done.
+    """
+    book = plan.existing or Catalogue(plan.genome)
+    tracks = [
+        _Track(item, book.stage(*item.cell.name, item.cell.attribute.type, item.source, item.settings))
+        for item in plan.todo
+    ]
+    if plan.sequence is not None:
+        name = catalogues.SEQUENCE
+        tracks.insert(0, _Track(None, book.stage(name, name, name, plan.sequence.source, {})))
+
+    # Tracks are finished in any order; the catalogue lists them in that of the samples table.
+    order = {(t.attribute, t.dataset): i for i, t in enumerate(book.tracks)}
+    for item in plan.todo:
+        order.setdefault(item.cell.name, len(order))
+
+    def save() -> None:
+        check()
+        book.tracks.sort(key=lambda track: order[track.attribute, track.dataset])
+        book.save(plan.uri)
+
+    save()
+    with (
+        progress("ingest", int(plan.estimate["bases"]), "bases") as advance,
+        crew(plan.workers, plan.threads, plan.scheduler, advance) as hired,
+    ):
+        pending: dict[Future[list[Written]], tuple[Task, list[_Track]]] = {}
+
+        def submit(task: Task, made: list[_Track]) -> None:
+            for track in made:
+                track.waiting += 1
+            pending[hired.executor.submit(perform, task)] = (task, made)
+
+        for task, made in _tasks(plan, tracks, hired):
+            submit(task, made)
+        failure: BaseException | None = None
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                task, made = pending.pop(future)
+                if (error := future.exception()) is not None:
+                    # What is under way is finished, for the tracks that it completes; the rest is given up.
+                    failure = failure or error
+                    pending = {other: work for other, work in pending.items() if not other.cancel()}
+                    continue
+                if not hired.reports:
+                    advance(_bases(task))
+                for track, written in zip(made, future.result(), strict=True):
+                    track.waiting -= 1
+                    if written.folder is None and track.folder == "counts":
+                        # Not counts after all: once more from the start, as real numbers.
+                        track.folder, track.parts, track.last = "signal", [], None
+                        for again, same in _tasks(plan, [track], hired) if failure is None else ():
+                            submit(again, same)
+                    elif written.folder is not None and task.folder in (None, track.folder):
+                        track.parts += written.parts
+                        track.last = written
+                    if track.waiting == 0 and track.last is not None:
+                        done = _commit(book, track)
+                        save()
+                        if done is not None:
+                            yield done
+        if failure is not None:
+            raise failure
 
 
-def _write_sequence(plan: Plan, ref_fasta: str, row: int, pool: ThreadPoolExecutor, advance: Any) -> None:
-    import tiledb
-
-    from db_ingest import schema
-    from db_ingest.formats import fasta
-
-    genome = plan.genome
-
-    def work(start: int, bases: np.ndarray) -> None:
-        with tiledb.open(storage.join(plan.uri, schema.SEQUENCE), "w", timestamp=row + 1) as array:
-            array[start : start + len(bases)] = bases
-        advance(len(bases))
-
-    absent = set(genome.names)
-    ahead: deque[Future[None]] = deque()
-    for name, bases in fasta.read(ref_fasta):
-        if name not in genome:
-            continue
-        if name not in absent:
-            raise InputError(f"{ref_fasta}: sequence {name!r} is there twice")
-        absent.discard(name)
-        if len(bases) != genome.size(name):
-            raise InputError(f"{ref_fasta}: chromosome {name} has {len(bases):,} bp; expected {genome.size(name):,}")
-        # As many chromosomes in memory as are written at a time.
-        if len(ahead) >= plan.threads:
-            ahead.popleft().result()
-        ahead.append(pool.submit(work, genome.offset(name), bases))
-    for written in ahead:
-        written.result()
-    if absent:
-        raise InputError(f"{ref_fasta}: lacks {shorten_names(sorted(absent))}, which its index or the chrom sizes name")
-
-
-def _write_signal(
-    uri: str, genome: Genome, item: Checked, row: int, pool: ThreadPoolExecutor, advance: Any
-) -> dict[str, Any]:
-    from db_ingest import schema
-    from db_ingest.formats.bigwig import BigWig
-
-    member = schema.signal(item.cell.attribute.name)
-    absolute = item.options["absolute"]
-    local = threading.local()
-    opened: list[BigWig] = []
-
-    def work(name: str, start: int, end: int) -> tuple[float, int, float, float]:
-        if not hasattr(local, "file"):
-            local.file = BigWig(item.cell.path)
-            opened.append(local.file)
-        values = local.file.read(name, start, end)
-        if absolute:
-            values = np.abs(values)
-        _put(uri, member, row, genome.offset(name) + start, values)
-        advance(end - start)
-        return (
-            float(values.sum(dtype=np.float64)),
-            int(np.count_nonzero(values)),
-            float(values.min()),
-            float(values.max()),
+def _tasks(plan: Plan, tracks: list[_Track], hired: Crew) -> Iterator[tuple[Task, list[_Track]]]:
+    """The work that makes tracks: chunk by chunk where a file can be read in parts, else all of one file at once."""
+    environment = storage.s3_environment() if hired.elsewhere and storage.is_remote(plan.uri) else {}
+    whole: dict[tuple[Any, ...], list[_Track]] = {}
+    for track in tracks:
+        key = (id(track),) if track.item is None else track.item.read_with
+        whole.setdefault(key, []).append(track)
+    alone = max(1, hired.threads // max(1, len(whole)))
+    for made in whole.values():
+        item = made[0].item
+        task = Task(
+            uri=plan.uri,
+            genome=plan.genome,
+            aliases=plan.aliases,
+            path=str(plan.sequence.path if item is None and plan.sequence else item and item.path),
+            type=catalogues.SEQUENCE if item is None else item.cell.attribute.type,
+            options={} if item is None else item.options,
+            outputs=tuple(_output(plan, track) for track in made),
+            threads=alone,
+            environment=environment,
         )
-
-    try:
-        chunks = [(name, s, e) for name in item.chromosomes for s, e in genome.chunks(name, plans.CHUNK)]
-        parts = _run(pool, work, chunks)
-    finally:
-        for file in opened:
-            file.close()
-    return {
-        "sum": math.fsum(part[0] for part in parts),
-        "covered": sum(part[1] for part in parts),
-        "minimum": min(part[2] for part in parts),
-        "maximum": max(part[3] for part in parts),
-        "absolute": absolute,
-        "absent_chromosomes": [name for name in genome.names if name not in item.chromosomes],
-    }
+        if item is None or not FORMATS[task.type].splits:
+            yield task, made
+            continue
+        (track,) = made
+        track.folder = track.folder or ("counts" if item.counts else "signal")
+        arrays.create(plan.uri, schema.member(track.folder, item.cell.attribute.name), plan.genome)
+        for chunk in range(plan.genome.chunk_count):
+            pieces = plan.genome.pieces(*plan.genome.chunk(chunk))
+            if any(piece.chromosome in item.chromosomes for piece in pieces):
+                yield dataclasses.replace(task, folder=track.folder, chunks=(chunk,)), made
 
 
-def _write_mask(
-    uri: str, genome: Genome, item: Checked, row: int, pool: ThreadPoolExecutor, advance: Any
-) -> dict[str, Any]:
-    from db_ingest import intervals, schema
-
-    table = read_bed(item.cell, genome)
-    kind = item.cell.attribute.type
-    summits = (table.start + table.end) // 2 if kind == "bed_summit_from_peak_center" else table.summit_or_centre
-    member = schema.mask(item.cell.attribute.name)
-
-    def work(name: str) -> int:
-        here = table.chromosome == genome.index(name)
-        values = np.full(genome.size(name), codes.MASK_OUTSIDE, np.uint8)
-        for start, end in zip(*intervals.merge(table.start[here], table.end[here]), strict=True):
-            values[start:end] = codes.MASK_INSIDE
-        covered = int(np.count_nonzero(values))
-        if kind != "bed_no_summit":
-            values[summits[here]] = codes.MASK_SUMMIT
-        _put(uri, member, row, genome.offset(name), values)
-        advance(len(values))
-        return covered
-
-    covered = _run(pool, work, [(name,) for name in genome.names])
-    _put_intervals(uri, genome, item.cell.attribute.name, row, table)
-    return {
-        "intervals": len(table),
-        "covered": sum(covered),
-        "without_summit": int((table.summit < 0).sum()) if kind == "bed_summit_from_last_col" else 0,
-        "elsewhere": table.elsewhere,
-        "absent_chromosomes": [],
-    }
+def _output(plan: Plan, track: _Track) -> Output:
+    """Where a track goes, and what an interrupted writer stored of it."""
+    staged, item = track.staged, track.item
+    channel = Channel() if item is None else item.cell.channel
+    if plan.existing is None or staged.row not in plan.resumed.get(staged.attribute, ()):
+        return Output(staged.attribute, staged.dataset, staged.row, channel)
+    if item is None:
+        members = {schema.SEQUENCE: schema.SEQUENCE}
+    elif item.cell.attribute.kind == "mask":
+        members = {"mask": schema.member("mask", staged.attribute)}
+    else:
+        bin = item.options.get("bin", 1)
+        members = {folder: schema.member(folder, staged.attribute, bin) for folder in ("signal", "counts")}
+    genome = plan.genome if item is None else plan.genome.binned(item.options.get("bin", 1))
+    done = {folder: arrays.chunks_done(plan.uri, member, staged.row, genome) for folder, member in members.items()}
+    intervals = (
+        staged.row in arrays.rows_stored(plan.uri, schema.intervals(staged.attribute)) if "mask" in done else False
+    )
+    return Output(staged.attribute, staged.dataset, staged.row, channel, done, intervals)
 
 
-def _put_intervals(uri: str, genome: Genome, attribute: str, row: int, table: BedTable) -> None:
-    import tiledb
-
-    from db_ingest import schema
-
-    offset = genome.offsets[table.chromosome]
-    values = {
-        "end": (offset + table.end).astype(np.uint64),
-        "name": table.name.astype("U"),
-        "score": table.score,
-        "strand": table.strand.astype("U"),
-        "signalValue": table.signal_value,
-        "pValue": table.p_value,
-        "qValue": table.q_value,
-        "summit": table.summit.astype(np.int64),
-    }
-    with tiledb.open(storage.join(uri, schema.intervals(attribute)), "w", timestamp=row + 1) as array:
-        array[np.full(len(table), row, np.uint64), (offset + table.start).astype(np.uint64)] = values
+def _bases(task: Task) -> int:
+    chunks = range(task.genome.chunk_count) if task.chunks is None else task.chunks
+    return len(task.outputs) * sum(
+        piece.end - piece.start for chunk in chunks for piece in task.genome.pieces(*task.genome.chunk(chunk))
+    )
 
 
-def _run(pool: ThreadPoolExecutor, work: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Run ``work`` on each tuple of arguments; the first failure cancels what has not begun."""
-    futures = [pool.submit(work, *args) for args in arguments]
-    try:
-        for future in as_completed(futures):
-            future.result()
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-    return [future.result() for future in futures]
+def _commit(book: Catalogue, track: _Track) -> Track | None:
+    """Enter a finished track into the catalogue; None for the sequence."""
+    staged, item, last = track.staged, track.item, track.last
+    assert last is not None
+    assert last.folder is not None
+    summary, checksums = combine(track.parts)
+    if item is None:
+        book.sequence = {**staged.source, "row": staged.row, "checksums": checksums}
+        book.unstage(staged.attribute, staged.dataset)
+        return None
+    if last.folder == "mask":
+        summary = {"covered": summary["covered"]}
+    done = Track(
+        attribute=staged.attribute,
+        dataset=staged.dataset,
+        kind=item.cell.attribute.kind,
+        type=staged.type,
+        folder=last.folder,
+        row=staged.row,
+        source=staged.source,
+        options=staged.options,
+        summary={
+            **last.summary,
+            **summary,
+            "absent_chromosomes": [name for name in book.genome.names if name not in last.chromosomes],
+        },
+        checksums=checksums,
+        committed=catalogues.now(),
+        bin=last.bin,
+    )
+    book.put(done)
+    return done

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SEQUENCE = "sequence"
 _BRIDGE = 4096
 """Gap in bp up to which two stretches are read as one: rereading a tile costs more than its unused bases."""
+_BLOCK = 2**23
+"""Bases read at a time where bins are computed from bases."""
 
 
 class Database:
@@ -133,26 +135,100 @@ class Database:
 
         Returns:
             ``(n, length)``: float32 of a signal (NaN: no value), uint8 of a mask or the sequence; past the ends 0, or
-            4 for the sequence.
+            4 for the sequence. Each base of a track measured on a grid has the value of its bin.
         """
         places = self._places(chromosomes)
-        starts = np.asarray(starts, np.int64)
+        outside = UNKNOWN_BASE if track is None else 0
+        return self._windows(track, places, np.asarray(starts, np.int64), length, outside)
+
+    def _windows(
+        self, track: Track | None, places: np.ndarray, starts: np.ndarray, length: int, outside: float
+    ) -> np.ndarray:
         stretches = self.stretches(places, starts, length)
-        member, row = (SEQUENCE, None) if track is None else (track.member, track.row)
-        flat = self._reader.read(member, row, *stretches)
-        return gather(flat, stretches, self.genome, places, starts, length, UNKNOWN_BASE if track is None else 0)
+        return gather(self.read(track, stretches), stretches, self.genome, places, starts, length, outside)
+
+    def bins(
+        self,
+        tracks: Sequence[Track],
+        chromosomes: Sequence[str] | np.ndarray,
+        starts: Any,
+        length: int,
+        bin: int,
+        aggregation: str = "mean",
+    ) -> np.ndarray:
+        """Values of several tracks in bins, on the grid that begins at base 0 of each chromosome.
+
+        Taken from the binned level of a track where it has one, else computed from its bases; the values are the same
+        to float32. A bin's value is over the bases that exist and have one.
+
+        Args:
+            tracks: tracks of this database.
+            chromosomes: ``(n,)`` names, or places in the genome.
+            starts: ``(n,)`` bp, 0-based, multiples of ``bin``; a window may lie past either end.
+            length: bins a window.
+            bin: bp a bin.
+            aggregation: ``"mean"``, ``"max"`` or ``"sum"``.
+
+        Returns:
+            ``(n, length, tracks) float32``: NaN where no base of a bin has a value, 0 for bins past the ends.
+
+        Raises:
+            InputError: a start that is not on the grid, or an unknown aggregation.
+        """
+        from db_ingest.levels import AGGREGATIONS
+
+        if aggregation not in AGGREGATIONS:
+            raise InputError(f"aggregation {aggregation!r}: expected one of {', '.join(AGGREGATIONS)}")
+        if bin < 1:
+            raise InputError(f"bin {bin}: expected 1 or more bp")
+        places, starts = self._places(chromosomes), np.asarray(starts, np.int64)
+        if (starts % bin).any():
+            start = int(starts[starts % bin != 0][0])
+            raise InputError(f"start {start:,}: expected a multiple of {bin} bp, where a bin begins")
+        values = np.empty((len(starts), length, len(tracks)), np.float32)
+        for place, track in enumerate(tracks):
+            self._bins(track, places, starts // bin, bin, aggregation, values[:, :, place])
+        return values
+
+    def _bins(
+        self, track: Track, places: np.ndarray, firsts: np.ndarray, bin: int, aggregation: str, values: np.ndarray
+    ) -> None:
+        """Fill ``(n, length)`` with bins from ``firsts`` on."""
+        from db_ingest.bins import aggregate, grid
+
+        length = values.shape[1]
+        binned = grid(self.genome, bin)
+        stored = _stored_bins(track, bin, aggregation)
+        if stored is not None:
+            stretches = _stretches(binned, places, firsts, length)
+            values[:] = gather(self._reader.read(*stored, *stretches), stretches, binned, places, firsts, length, 0)
+            return
+        # A block at a time: bases take more memory than what becomes of them.
+        wide = max(1, min(length, _BLOCK // bin))
+        high = max(1, _BLOCK // (wide * bin))
+        nothing = MASK_MISSING if track.kind == "mask" else np.nan
+        sizes = binned.size_array()[places]
+        for top in range(0, len(firsts), high):
+            rows = slice(top, top + high)
+            for left in range(0, length, wide):
+                many = min(wide, length - left)
+                first = firsts[rows] + left
+                bases = as_values(track, self._windows(track, places[rows], first * bin, many * bin, nothing))
+                found = aggregate(bases.reshape(-1), bin, aggregation).reshape(len(first), many)
+                index = first[:, None] + np.arange(many)
+                found[(index < 0) | (index >= sizes[rows, None])] = 0
+                values[rows, left : left + many] = found
 
     def stretches(self, places: np.ndarray, starts: np.ndarray, length: int) -> intervals.Spans:
         """Sorted disjoint stretches of the position axis that cover windows, within their chromosomes."""
-        sizes = self.genome.size_array()[places]
-        first = np.clip(starts, 0, sizes)
-        last = np.clip(starts + length, 0, sizes)
-        solid = last > first
-        offset = self.genome.offsets[places][solid]
-        return intervals.merge(offset + first[solid], offset + last[solid], gap=_BRIDGE)
+        return _stretches(self.genome, places, starts, length)
 
     def read(self, track: Track | None, spans: intervals.Spans) -> np.ndarray:
         """Values of sorted disjoint stretches of the position axis, end to end, ``(sum of lengths,)``."""
+        if track is not None and track.bin > 1:
+            from db_ingest.bins import read_bases
+
+            return read_bases(self._reader, self.genome, track, spans)
         member, row = (SEQUENCE, None) if track is None else (track.member, track.row)
         return self._reader.read(member, row, *spans)
 
@@ -166,7 +242,7 @@ class Database:
         track = self.track(attribute, dataset)
         if track.kind != "mask":
             raise InputError(f"{attribute!r} is a signal; only masks have intervals")
-        table = self._reader.read_intervals(f"intervals/{attribute}", track.row)
+        table = self._reader.read_intervals(track.intervals, track.row)
         place = np.searchsorted(self.genome.offsets, table["start"], side="right") - 1
         offset = self.genome.offsets[place]
         table["start"] = table["start"] - offset
@@ -202,6 +278,25 @@ def as_values(track: Track, raw: np.ndarray) -> np.ndarray:
     return np.where(raw == MASK_MISSING, np.nan, raw).astype(np.float32)
 
 
+def _stretches(genome: Genome, places: np.ndarray, starts: np.ndarray, length: int) -> intervals.Spans:
+    sizes = genome.size_array()[places]
+    first = np.clip(starts, 0, sizes)
+    last = np.clip(starts + length, 0, sizes)
+    solid = last > first
+    offset = genome.offsets[places][solid]
+    return intervals.merge(offset + first[solid], offset + last[solid], gap=_BRIDGE)
+
+
+def _stored_bins(track: Track, bin: int, aggregation: str) -> tuple[str, int] | None:
+    """Member and row of a track's values in bins, where they are stored."""
+    for level in track.levels:
+        if (level.bin, level.aggregation) == (bin, aggregation):
+            return track.level_member(level), level.row
+    # A track measured on this very grid; each base of a bin has its value.
+    own = track.kind == "signal" and track.bin == bin and (bin == 1 or aggregation != "sum")
+    return (track.member, track.row) if own else None
+
+
 def gather(
     flat: np.ndarray,
     stretches: intervals.Spans,
@@ -209,7 +304,7 @@ def gather(
     places: np.ndarray,
     starts: np.ndarray,
     length: int,
-    outside: int,
+    outside: float,
 ) -> np.ndarray:
     """Cut windows out of stretches read end to end.
 

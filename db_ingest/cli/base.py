@@ -18,6 +18,12 @@ from db_ingest.errors import InputError, KerasgenError
 log = logging.getLogger("kerasgen")
 
 _FRAME = ("config", "print_config", "verbose", "quiet", "debug")
+_S3 = {
+    "endpoint_url": "address of an S3 service other than AWS",
+    "region": "region of the bucket",
+    "profile": "profile of the AWS configuration to take credentials from",
+    "addressing_style": "path or virtual; path when an endpoint is given",
+}
 
 
 def none_or(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -102,6 +108,10 @@ class Command:
         frame.add_argument("--verbose", action="store_true", help="say more while working")
         frame.add_argument("--quiet", action="store_true", help="say only warnings and errors")
         frame.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        store = parser.add_argument_group("s3:// locations (otherwise from the environment, as boto3 does)")
+        for name, text in _S3.items():
+            choices = ("path", "virtual") if name == "addressing_style" else None
+            store.add_argument(f"--s3_{name}", choices=choices, metavar=None if choices else "VALUE", help=text)
         frame.add_argument("--version", action="version", version=_version())
         return parser
 
@@ -119,11 +129,16 @@ class Command:
         except InputError as error:
             return _say(self.prog, error)
         frame = {name: given.pop(name) for name in _FRAME}
+        store = {name: given.pop(f"s3_{name}") for name in _S3}
         if frame["print_config"]:
             import yaml
 
             sys.stdout.write(yaml.safe_dump(given, sort_keys=False))
             return 0
+        if any(store.values()):
+            from db_ingest import storage
+
+            storage.apply_s3_flags(**store)
         _set_up_logging(verbose=frame["verbose"], quiet=frame["quiet"])
         try:
             self.report(self.load()(**given))

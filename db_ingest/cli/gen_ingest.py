@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.base import Command, Flag, log
+from db_ingest.formats import FORMATS
 from db_ingest.samples import PRESETS
 
 if TYPE_CHECKING:
@@ -37,23 +38,36 @@ COMMAND = Command(
         "--attribute_config encode_pipeline"
     ),
     flags={
-        "tdb_array": Flag("local path of the database; made if there is none", metavar="URI"),
+        "tdb_array": Flag("path or s3:// URI of the database; made if there is none", metavar="URI"),
         "tiledb_metadata": Flag(
-            "samples table, tab separated: 'dataset' and one column an attribute; a cell is a path or empty",
+            "samples table, tab separated: 'dataset' and one column an attribute; a cell is a path, a URI or empty",
             metavar="TSV",
         ),
-        "ref_fasta": Flag("genome sequence to store (FASTA, plain or gzipped)", metavar="FASTA"),
+        "ref_fasta": Flag("genome sequence to store: FASTA (plain, gzip, bgzip) or 2bit", metavar="FILE"),
         "chrom_sizes": Flag(
-            "chromosomes to store and their sizes; taken from the FASTA when not given", metavar="FILE"
+            "chromosomes to store and their sizes: a table, or a BAM, bigWig or 2bit to take them from "
+            "(default: those of the sequence)",
+            metavar="FILE",
+        ),
+        "chrom_alias": Flag(
+            "table of chromosome names, synonyms on a line; UCSC, Ensembl and Roman names are understood without it",
+            metavar="FILE",
         ),
         "attribute_config": Flag("a preset of attribute types", choices=list(PRESETS)),
         "attribute_config_file": Flag(
-            "attribute and type, tab separated, or YAML with options; types: bigwig, bed_no_summit, "
-            "bed_summit_from_peak_center, bed_summit_from_last_col",
-            metavar="FILE",
+            f"attribute and type, tab separated, or YAML with options; types: {', '.join(FORMATS)}", metavar="FILE"
         ),
         "overwrite": Flag("replace tracks whose file or settings have changed"),
-        "threads": Flag("chromosomes worked on at a time; 0 uses all cores", type=int),
+        "workers": Flag("processes that read and write", type=int, group="who does the work"),
+        "threads": Flag("threads a worker; 0 shares the cores among the workers", type=int, group="who does the work"),
+        "scheduler": Flag(
+            "Dask scheduler, tcp://host:port, or 'local' for a cluster of --workers on this machine",
+            metavar="ADDRESS",
+            group="who does the work",
+        ),
+        "cache_dir": Flag(
+            "where inputs from URIs are kept (default: $KERASGEN_CACHE or ~/.cache/kerasgen)", metavar="FOLDER"
+        ),
         "dry_run": Flag("check all inputs and estimate time, memory and disk, but write nothing"),
     },
 )

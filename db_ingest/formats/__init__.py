@@ -17,11 +17,13 @@ class Option:
         default: its value when not given.
         expected: what it may be, for messages.
         accepts: whether a value, as YAML gives it, is one.
+        required: whether it must be given.
     """
 
     default: Any
     expected: str
     accepts: Callable[[Any], bool]
+    required: bool = False
 
 
 def _one_of(*values: str) -> Option:
@@ -51,14 +53,28 @@ def _is_shift(value: Any) -> bool:
 _MISSING = {"missing": _one_of("zero", "nan")}
 _NEGATIVE = {"negative": _one_of("auto", "keep", "absolute")}
 _SHIFT = {"shift": Option([0, 0], "two whole numbers of bp, for the plus and the minus strand", _is_shift)}
-_READS = {
-    "min_mapq": _whole(0, 255),
-    "exclude_flags": _whole(0x704, 0xFFFF),
-    "include_flags": _whole(0, 0xFFFF),
-    "duplicates": _one_of("keep", "drop"),
-}
+
+
+def _reads(exclude_flags: int) -> dict[str, Option]:
+    return {
+        "min_mapq": _whole(0, 255),
+        "exclude_flags": _whole(exclude_flags, 0xFFFF),
+        "include_flags": _whole(0, 0xFFFF),
+        "duplicates": _one_of("drop", "keep"),
+    }
+
+
+# Unmapped, secondary, failed; a supplementary alignment's 5' end lies within its read, but its bases do align.
+_READS_5P, _READS_COVERAGE = _reads(0xB04), _reads(0x304)
 _FRAGMENTS = {"count": _one_of("cut_sites", "coverage"), **_SHIFT, "barcodes": _text()}
-_EMPTY = {"empty": _one_of("refuse", "allow")}
+_BIN = Option(
+    None,
+    "bp a bin, a whole number from 1 to 1,000,000",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**6,
+    required=True,
+)
+_GRID = {"bin": _BIN, "key": _text(), "chromosome": _text(), **_MISSING}
+_INTERVALS = {"empty": _one_of("refuse", "allow"), "past_end": _one_of("refuse", "clip")}
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,8 @@ class Format:
         options: settings it knows.
         strand: the strand it takes of a stranded file, None for both.
         splits: whether several workers may each read a part of one file; otherwise one reads it from end to end.
+        threaded: whether reading one file can use several threads.
+        fixed: settings that the type itself stands for, passed on with the options.
     """
 
     module: str
@@ -78,33 +96,33 @@ class Format:
     options: Mapping[str, Option] = field(default_factory=dict)
     strand: str | None = None
     splits: bool = False
+    threaded: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> ModuleType:
         """Import the module."""
         return importlib.import_module(f"{__name__}.{self.module}")
 
 
-def _stranded(name: str, module: str, options: Mapping[str, Option]) -> dict[str, Format]:
-    return {
-        name: Format(module, options=options),
-        f"{name}_plus": Format(module, options=options, strand="+"),
-        f"{name}_minus": Format(module, options=options, strand="-"),
-    }
+def _stranded(name: str, **settings: Any) -> dict[str, Format]:
+    strands = {"": None, "_plus": "+", "_minus": "-"}
+    return {f"{name}{ending}": Format(strand=strand, **settings) for ending, strand in strands.items()}
 
 
 FORMATS: dict[str, Format] = {
     "bigwig": Format("bigwig", options={**_NEGATIVE, **_MISSING}, splits=True),
     "bedgraph": Format("bedgraph", options={**_NEGATIVE, **_MISSING}),
-    **_stranded("bam_5p", "bam", {**_SHIFT, **_READS}),
-    "bam_coverage": Format("bam", options=_READS),
+    **_stranded("bam_5p", module="bam", options={**_SHIFT, **_READS_5P}, threaded=True, fixed={"count": "5p"}),
+    "bam_coverage": Format("bam", options=_READS_COVERAGE, threaded=True, fixed={"count": "coverage"}),
     "fragments": Format("fragments", options=_FRAGMENTS),
     "bedpe": Format("bedpe", options={"count": _FRAGMENTS["count"], **_SHIFT}),
-    **_stranded("tagalign_5p", "tagalign", _SHIFT),
-    "npz": Format("npz", options={"bin": _whole(1, 10**6), "key": _text(), "chromosome": _text(), **_MISSING}),
-    "bed_no_summit": Format("bed", "mask", _EMPTY),
-    "bed_summit_from_peak_center": Format("bed", "mask", _EMPTY),
-    "bed_summit_from_last_col": Format("bed", "mask", _EMPTY),
-    "narrowpeak": Format("bed", "mask", _EMPTY),
-    "broadpeak": Format("bed", "mask", _EMPTY),
+    **_stranded("tagalign_5p", module="tagalign", options=_SHIFT),
+    "npz": Format("npz", options=_GRID),
+    "npy": Format("npz", options=_GRID),
+    "bed_no_summit": Format("bed", "mask", _INTERVALS),
+    "bed_summit_from_peak_center": Format("bed", "mask", _INTERVALS),
+    "bed_summit_from_last_col": Format("bed", "mask", _INTERVALS),
+    "narrowPeak": Format("bed", "mask", _INTERVALS),
+    "broadPeak": Format("bed", "mask", _INTERVALS),
 }
 """Every attribute type by the name that a config gives it."""

@@ -31,7 +31,7 @@ class SignalReader(Protocol):
 
     Every format module has ``open_signal(path, naming, options, channels) -> SignalReader``:
     ``path`` a local file, ``naming`` a :class:`~db_ingest.naming.Naming` of the database's genome, ``options`` every
-    option of the type by name, defaults filled in, and ``channels`` the tracks wanted, usually :data:`EVERYTHING` alone.
+    option of the type by name, defaults filled in, and ``channels`` the tracks wanted, mostly :data:`EVERYTHING` alone.
     It raises :class:`~db_ingest.errors.InputError` that names file, place and expectation.
 
     A module whose files are read from one end to the other does so in ``open_signal``; what the file holds wrong
@@ -40,17 +40,20 @@ class SignalReader(Protocol):
 
     Attributes:
         chromosomes: names, of the genome and in its order, that the file covers; all others hold no value.
+        counts: whether the values are, or look like, whole numbers from 0 to 65,534.
         summary: what people should hear of the file, by name: numbers and booleans, e.g. ``elsewhere`` (records on
             chromosomes the genome lacks), ``absolute`` (absolute values taken).
     """
 
     chromosomes: tuple[str, ...]
+    counts: bool
     summary: Mapping[str, Any]
 
     def read(self, chromosome: str, start: int, end: int, channel: int = 0) -> np.ndarray:
-        """Values of ``[start, end)`` of a covered chromosome of the genome as a fresh ``(end - start,) float32``.
+        """Values of ``[start, end)`` of a covered chromosome of the genome as ``(end - start,) float32``.
 
-        Bases without a value hold ``options["missing"]``: 0, or NaN. ``channel`` counts the channels opened.
+        Bases without a value hold ``options["missing"]``: 0, or NaN. ``channel`` counts the channels opened. The next
+        call may overwrite what this one returned.
         """
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from db_ingest.errors import InputError, MissingFileError
+from db_ingest.formats import bgzf
 
 
 def require_file(path: str | Path, what: str) -> Path:
@@ -41,6 +42,9 @@ def describe_source(path: str | Path) -> dict[str, Any]:
 def read_text(path: str | Path, what: str) -> str:
     """Text of a plain or gzipped file; raises :class:`InputError` for broken compression or binary content."""
     path = require_file(path, what)
+    if bgzf.is_bgzf(path):
+        # Cut between two blocks, it would inflate without complaint.
+        bgzf.require_end(path, f"bgzipped text of {what}")
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pyBigWig
 import pytest
 import tiledb
+from servers import s3_fixture, s3_server_fixture  # noqa: F401
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 
@@ -84,27 +86,80 @@ class Inputs:
 
 
 class Stored:
-    """A database as ``catalogue.json`` and TileDB show it."""
+    """A database, on disk or in S3, as ``catalogue.json`` and TileDB show it."""
 
     def __init__(self, uri: str | Path) -> None:
-        self.folder = Path(uri)
-        self.document = json.loads((self.folder / "catalogue.json").read_text())
+        self.uri = str(uri)
+        self.context = tiledb.Ctx(_s3_config()) if self.uri.startswith("s3://") else tiledb.Ctx()
+        with tiledb.VFS(ctx=self.context).open(f"{self.uri}/catalogue.json") as file:
+            self.document = json.loads(file.read())
         self.places = {c["name"]: (c["offset"], c["size"]) for c in self.document["genome"]["chromosomes"]}
+
+    def open(self, member: str) -> tiledb.Array:
+        return tiledb.open(f"{self.uri}/{member}", ctx=self.context)
 
     def track(self, attribute: str, dataset: str) -> dict[str, Any]:
         (found,) = (t for t in self.document["tracks"] if (t["attribute"], t["dataset"]) == (attribute, dataset))
         return found
 
-    def values(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
+    def cells(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
+        """A track on a chromosome as it is stored: float32 or uint16 of a signal, uint8 of a mask."""
         track = self.track(attribute, dataset)
         offset, size = self.places[chromosome]
-        with tiledb.open(str(self.folder / track["kind"] / attribute)) as array:
+        level = "" if track["bin"] == 1 else f"@{track['bin']}"
+        if track["bin"] != 1:
+            offset, size = self._binned(chromosome, track["bin"])
+        with self.open(f"{track['folder']}/{attribute}{level}") as array:
             return array[track["row"], offset : offset + size]["value"]
+
+    def values(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
+        """The same with counts as float32, NaN where there is none."""
+        cells = self.cells(attribute, dataset, chromosome)
+        return cells if cells.dtype != np.uint16 else np.where(cells == 65_535, np.nan, cells).astype(np.float32)
 
     def sequence(self, chromosome: str) -> np.ndarray:
         offset, size = self.places[chromosome]
-        with tiledb.open(str(self.folder / "sequence")) as array:
+        with self.open("sequence") as array:
             return array[offset : offset + size]["value"]
+
+    def intervals(self, attribute: str, dataset: str) -> list[tuple[Any, ...]]:
+        """Intervals behind a mask: chromosome, start, end, name, score, strand, three values and the summit."""
+        with self.open(f"intervals/{attribute}") as array:
+            found = array[self.track(attribute, dataset)["row"], :]
+        rows = []
+        for i in range(len(found["start"])):
+            start = int(found["start"][i])
+            name = max((c for c in self.places if self.places[c][0] <= start), key=lambda c: self.places[c][0])
+            offset = self.places[name][0]
+            text = [t.decode() if isinstance(t, bytes) else t for t in (found["name"][i], found["strand"][i])]
+            numbers = [found[field][i] for field in ("signalValue", "pValue", "qValue", "summit")]
+            rows.append(
+                (name, start - offset, int(found["end"][i]) - offset, text[0], found["score"][i], text[1], *numbers)
+            )
+        return sorted(rows)
+
+    def _binned(self, chromosome: str, bin: int) -> tuple[int, int]:
+        """First cell and number of cells of a chromosome on a grid of bins."""
+        tile, offset = self.document["genome"]["tile"], 0
+        for name, (_, size) in self.places.items():
+            bins = -(-size // bin)
+            if name == chromosome:
+                return offset, bins
+            offset += (bins // tile + 1) * tile
+        raise KeyError(chromosome)
+
+
+def _s3_config() -> dict[str, str]:
+    """TileDB's settings for the server that the environment names."""
+    scheme, _, host = os.environ["AWS_ENDPOINT_URL"].partition("://")
+    return {
+        "vfs.s3.endpoint_override": host,
+        "vfs.s3.scheme": scheme,
+        "vfs.s3.region": os.environ["AWS_DEFAULT_REGION"],
+        "vfs.s3.use_virtual_addressing": "false",
+        "vfs.s3.aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+        "vfs.s3.aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
 
 
 def bigwig_values(path: Path, chromosome: str) -> np.ndarray:

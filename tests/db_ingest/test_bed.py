@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import bed
 from db_ingest.genome import Genome
+from db_ingest.naming import Naming
 
 GENOME = Genome(("chr1", "chr2", "chr10"), (1_000, 500, 70), tile=64)
 
@@ -132,6 +133,7 @@ NARROW = ("p", 0, ".", 1, 2, 3)
         ("chr1\t9\t5", "chr1 9 5: the end must lie above the start"),
         ("chr1\t9\t9", "chr1 9 9: the end must lie above the start"),
         ("chr2\t9\t501", "chr2 9 501: the end lies past the chromosome's 500 bp"),
+        ("chr2\t500\t501", "chr2 500 501: it lies past the chromosome's 500 bp"),
         ("chr1\t-1\t5", "chr1 -1 5: the start is below 0"),
         ("chr1\t1\tfive", "end (column 3) is 'five'; expected a whole number"),
         ("chr1\t1.5\t9", "start (column 2) is '1.5'; expected a whole number"),
@@ -168,11 +170,19 @@ def test_file_without_a_summit_column_is_refused_when_one_is_asked(inputs):
 
 
 def test_no_chromosome_in_common_names_both_sides(inputs):
-    path = inputs.bed("p.bed", [("1", 1, 5), ("2", 1, 5)])
+    path = inputs.bed("p.bed", [("NC_1", 1, 5), ("NC_2", 1, 5)])
     with pytest.raises(
-        InputError, match=r"p\.bed: no chromosome in common.*file has 1, 2, the genome chr1, chr2, chr10"
+        InputError, match=r"p\.bed: no chromosome in common.*file has NC_1, NC_2, the genome chr1, chr2, chr10"
     ):
         bed.read(path, GENOME)
+
+
+def test_chromosomes_go_by_their_aliases(inputs):
+    path = inputs.bed("p.bed", [("1", 1, 5), ("01", 2, 6), ("NC_2", 3, 7), ("chr10", 4, 8)])
+    table = bed.read(path, Naming(GENOME, {"NC_2": "chr2"}))
+    assert table.chromosome.tolist() == [0, 0, 1, 2]
+    assert table.start.tolist() == [1, 2, 3, 4]
+    assert bed.read(path, GENOME).elsewhere == 1
 
 
 @pytest.mark.parametrize("lines", [["track x"], ["# only", "", "browser y"], [" "]])
@@ -217,3 +227,101 @@ def test_a_score_that_is_no_number_is_refused_and_a_dot_is_missing(tmp_path):
     path.write_text("chr1\t0\t10\ta\tx\n")
     with pytest.raises(InputError, match=r"score.bed:1: score \(column 5\) is 'x'; expected a number"):
         bed.read(path, Genome(("chr1",), (100,)))
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@given(
+    rows=st.lists(peaks(), min_size=1, max_size=12),
+    between=st.lists(
+        st.sampled_from(["", "  ", "\t", "#c\t1\t2", "track name=x", "track", "browser hide all"]), max_size=12
+    ),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    separator=st.sampled_from(["\t", "  "]),
+    at_end=st.sampled_from(["", "\t"]),
+    last=st.booleans(),
+)
+def test_any_spelling_of_the_lines_reads_the_same(rows, between, end, separator, at_end, last):
+    lines = []
+    for i, row in enumerate(rows):
+        lines += between[i : i + 1]
+        lines.append(separator.join(map(str, row)) + at_end)
+    lines += between[len(rows) :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.narrowPeak"
+        path.write_bytes((end.join(lines) + end * last).encode())
+        table = bed.read(path, GENOME, layout="narrowpeak")
+        broken = Path(folder) / "broken.narrowPeak"
+        broken.write_bytes(end.join([*lines, separator.join(map(str, ("chr1", 7, 7, *rows[0][3:-1], -1)))]).encode())
+        with pytest.raises(InputError, match=rf"broken\.narrowPeak:{len(lines) + 1}: "):
+            bed.read(broken, GENOME)
+    expected = in_order(rows)
+    assert table.start.tolist() == [row[1] for row in expected]
+    assert table.name.tolist() == [row[3] for row in expected]
+    assert table.summit.tolist() == [row[9] for row in expected]
+
+
+def test_names_that_begin_like_a_track_line_are_chromosomes(inputs):
+    path = inputs.bed("p.bed", [("track1", 1, 5), ("browser_2", 2, 3), ("#x", 1, 2)])
+    table = bed.read(path, Genome(("track1", "browser_2"), (9, 9)))
+    assert table.end.tolist() == [5, 3]
+
+
+def test_whole_numbers_in_exponent_notation_are_read(inputs):
+    table = bed.read(inputs.bed("p.bed", [("chr1", "1e+02", "2.0e2", "a", "1e2"), ("chr1", 7, 8, "b", ".")]), GENOME)
+    assert (table.start.tolist(), table.end.tolist()) == ([7, 100], [8, 200])
+    np.testing.assert_array_equal(table.score, [np.nan, 100])
+
+
+@pytest.mark.parametrize("colour", [["255,0,0", "0,0,0"], ["0", "255,0,0"]])
+def test_nine_columns_with_a_colour_are_no_broad_peaks(inputs, colour):
+    rows = [("chr1", 1, 5, "a", 0, "+", 1, 5, rgb) for rgb in colour]
+    path = inputs.bed("p.bed", rows)
+    assert np.isnan(bed.read(path, GENOME).signal_value).all()
+    with pytest.raises(InputError, match=r"p\.bed:[12]: qValue \(column 9\) is '255,0,0'; expected a number"):
+        bed.read(path, GENOME, layout="broadpeak")
+
+
+def test_broad_peaks_have_values_and_no_summits(inputs):
+    table = bed.read(inputs.bed("p.bed", [("chr1", 1, 5, "a", 0, "+", 1.5, 2, 3)]), GENOME, layout="broadpeak")
+    assert (table.signal_value[0], table.p_value[0], table.q_value[0], table.summit[0]) == (1.5, 2, 3, -1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "width", "expected"), [("narrowpeak", 9, 10), ("narrowpeak", 6, 10), ("broadpeak", 10, 9)]
+)
+def test_peaks_of_another_width_than_their_type_are_refused(inputs, layout, width, expected):
+    path = inputs.bed("p.bed", ["track x", ("chr1", 1, 5, *NARROW, 3)[:width]])
+    with pytest.raises(InputError, match=rf"p\.bed:2: {width} columns; expected the {expected} "):
+        bed.read(path, GENOME, layout=layout)
+
+
+def test_summits_at_the_edges_of_peaks_and_chromosomes_stay(inputs):
+    rows = [("chr2", 0, 500, *NARROW, 0), ("chr2", 0, 500, *NARROW, 499), ("chr2", 0, 500, *NARROW, -1)]
+    table = bed.read(inputs.bed("p.bed", rows), GENOME, layout="narrowpeak")
+    assert table.summit_or_centre.tolist() == [0, 499, 250]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "track x\n#\n"])
+@pytest.mark.parametrize("name", ["p.bed", "p.bed.gz"])
+def test_file_without_intervals_is_an_empty_table_where_allowed(inputs, text, name):
+    table = bed.read(inputs.text(name, text), GENOME, empty="allow")
+    assert (len(table), table.elsewhere) == (0, 0)
+    assert [len(part) for part in table.spans(GENOME)] == [0, 0]
+    assert table.summit_or_centre.dtype == np.int64
+
+
+def test_missing_file_is_no_empty_table(inputs):
+    with pytest.raises(MissingFileError):
+        bed.read(inputs.folder / "none.bed", GENOME, empty="allow")
+
+
+def test_ends_past_the_chromosome_are_cut_where_asked(inputs):
+    path = inputs.bed(
+        "p.bed", [("chr2", 400, 501, *NARROW, 99), ("chrUn", 1, 9, *NARROW, 1), ("chr1", 1, 3, *NARROW, 1)]
+    )
+    table = bed.read(path, GENOME, past_end="clip")
+    assert (table.end.tolist(), table.clipped, table.elsewhere) == ([3, 500], 1, 1)
+    with pytest.raises(InputError, match=r"summit offset 100 lies outside"):
+        bed.read(inputs.bed("q.bed", [("chr2", 400, 501, *NARROW, 100)]), GENOME, past_end="clip")
+    with pytest.raises(InputError, match=r"chr2 500 501: it lies past the chromosome's 500 bp"):
+        bed.read(inputs.bed("r.bed", [("chr2", 500, 501)]), GENOME, past_end="clip")

@@ -9,11 +9,12 @@ import json
 import pytest
 
 from db_ingest import catalogue as catalogues
-from db_ingest.catalogue import Catalogue, Track
+from db_ingest.catalogue import Catalogue, Level, Staged, Track
 from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.genome import Genome
 
 GENOME = Genome(("chr1", "chr2"), (70_000, 5))
+SOURCE = {"path": "/x.bed", "bytes": 3, "sha256": "00"}
 
 
 def track(attribute: str = "peaks", dataset: str = "k562", row: int = 0, kind: str = "mask") -> Track:
@@ -22,25 +23,38 @@ def track(attribute: str = "peaks", dataset: str = "k562", row: int = 0, kind: s
         dataset=dataset,
         kind=kind,
         type="bed_no_summit",
+        folder="mask" if kind == "mask" else "counts",
         row=row,
-        source={"path": "/x.bed", "bytes": 3, "sha256": "00"},
+        source=SOURCE,
         options={},
         summary={"intervals": 1},
+        checksums={"chr1": "0badcafe"},
         committed="2026-01-01T00:00:00+00:00",
     )
 
 
+def staged(attribute: str = "peaks", dataset: str = "k562", row: int = 0) -> Staged:
+    return Staged(attribute, dataset, "bed_no_summit", SOURCE, {}, row)
+
+
 def test_saved_catalogue_loads_as_it_was(tmp_path):
-    book = Catalogue(GENOME, tracks=[track(), track(dataset="hepg2", row=1)], next_row={"mask/peaks": 2})
-    book.sequence = {"path": "/g.fa", "bytes": 9, "sha256": "11"}
+    levels = (Level(25, "mean", 0, {"chr1": "12345678"}), Level(100, "max", 3, {}))
+    signal = dataclasses.replace(track("coverage", row=4, kind="signal"), levels=levels, bin=5, stored_as="depth")
+    book = Catalogue(
+        GENOME,
+        tracks=[track(), track(dataset="hepg2", row=1), signal],
+        staged=[staged("coverage", "hepg2", 5)],
+        next_row={"peaks": 2, "coverage": 6},
+    )
+    book.sequence = {"path": "/g.fa", "bytes": 9, "sha256": "11", "row": 0, "checksums": {"chr1": "00000000"}}
     book.save(str(tmp_path))
     assert catalogues.load(str(tmp_path)) == book
 
 
 def test_document_holds_version_genome_and_tracks(tmp_path):
-    Catalogue(GENOME, tracks=[track()]).save(str(tmp_path))
+    Catalogue(GENOME, tracks=[track()], staged=[staged(row=1)], next_row={"peaks": 2}).save(str(tmp_path))
     document = json.loads((tmp_path / "catalogue.json").read_text())
-    assert (document["format"], document["format_version"], document["commit"]) == ("kerasgen", 1, 1)
+    assert (document["format"], document["format_version"], document["commit"]) == ("kerasgen", 2, 1)
     assert document["genome"] == {
         "tile": 65_536,
         "chromosomes": [
@@ -48,7 +62,11 @@ def test_document_holds_version_genome_and_tracks(tmp_path):
             {"name": "chr2", "size": 5, "offset": 131_072},
         ],
     }
-    assert document["tracks"] == [dataclasses.asdict(track())]
+    assert document["tracks"] == [{**dataclasses.asdict(track()), "levels": []}]
+    assert document["staged"] == [
+        {"attribute": "peaks", "dataset": "k562", "type": "bed_no_summit", "source": SOURCE, "options": {}, "row": 1}
+    ]
+    assert document["next_row"] == {"peaks": 2}
     assert document["sequence"] is None
 
 
@@ -59,11 +77,64 @@ def test_every_save_is_the_next_commit(tmp_path):
         assert catalogues.load(str(tmp_path)).commit == commit
 
 
-def test_rows_are_handed_out_once_for_each_member(tmp_path):
+def test_rows_are_handed_out_once_for_each_attribute(tmp_path):
     book = Catalogue(GENOME)
-    assert [book.take_row("mask/a"), book.take_row("mask/b"), book.take_row("mask/a")] == [0, 0, 1]
+    assert [book.take_row("a"), book.take_row("b"), book.take_row("a")] == [0, 0, 1]
     book.save(str(tmp_path))
-    assert catalogues.load(str(tmp_path)).take_row("mask/a") == 2
+    assert catalogues.load(str(tmp_path)).take_row("a") == 2
+
+
+def test_row_that_was_begun_with_the_same_file_and_settings_is_taken_up_again(tmp_path):
+    book = Catalogue(GENOME)
+    first = book.stage("peaks", "k562", "bed_no_summit", SOURCE, {"empty": "allow"})
+    other = book.stage("peaks", "hepg2", "bed_no_summit", SOURCE, {})
+    book.save(str(tmp_path))
+    book = catalogues.load(str(tmp_path))
+    moved = {**SOURCE, "path": "/elsewhere.bed"}
+    assert book.stage("peaks", "k562", "bed_no_summit", moved, {"empty": "allow"}) == first
+    assert book.staged == [first, other]
+    assert (first.row, other.row, book.next_row) == (0, 1, {"peaks": 2})
+
+
+@pytest.mark.parametrize(
+    ("type", "source", "options"),
+    [
+        ("narrowPeak", SOURCE, {}),
+        ("bed_no_summit", {**SOURCE, "sha256": "01"}, {}),
+        ("bed_no_summit", SOURCE, {"empty": "allow"}),
+    ],
+    ids=["type", "file", "settings"],
+)
+def test_row_that_was_begun_with_something_else_is_never_taken_up(type, source, options):
+    book = Catalogue(GENOME)
+    book.stage("peaks", "k562", "bed_no_summit", SOURCE, {})
+    fresh = book.stage("peaks", "k562", type, source, options)
+    assert fresh.row == 1
+    assert book.staged == [fresh]
+    assert book.next_row == {"peaks": 2}
+
+
+def test_track_that_is_put_is_no_longer_staged():
+    book = Catalogue(GENOME, staged=[staged(), staged(dataset="hepg2", row=1), staged("other")])
+    book.put(track())
+    assert book.staged == [staged(dataset="hepg2", row=1), staged("other")]
+    book.unstage("other", "k562")
+    assert book.staged == [staged(dataset="hepg2", row=1)]
+
+
+def test_track_names_the_arrays_that_hold_it():
+    level = Level(25, "mean", 0, {})
+    signal = dataclasses.replace(track("depth", kind="signal"), levels=(level,))
+    assert (signal.member, signal.level_member(level)) == ("counts/depth", "signal/depth@25")
+    assert (track().member, track().intervals) == ("mask/peaks", "intervals/peaks")
+    assert dataclasses.replace(signal, folder="signal", bin=10).member == "signal/depth@10"
+    renamed = dataclasses.replace(signal, attribute="coverage", stored_as="depth")
+    assert (renamed.name, renamed.member, renamed.level_member(level)) == (
+        "k562 coverage",
+        "counts/depth",
+        "signal/depth@25",
+    )
+    assert dataclasses.replace(track("summits"), stored_as="peaks").intervals == "intervals/peaks"
 
 
 def test_put_replaces_the_track_of_the_same_attribute_and_dataset_in_place():
@@ -107,24 +178,30 @@ def test_folder_without_catalogue_is_no_database(tmp_path):
         lambda text: text.replace('"kerasgen"', '"zarr"'),
         lambda text: text.replace('"row": 0', '"line": 0'),
         lambda text: text.replace('"genome"', '"organism"'),
+        lambda text: text.replace('"offset": 0', '"offset": 65536'),
+        lambda text: text.replace('"staged"', '"begun"'),
+        lambda text: text.replace('"size": 5', '"size": "5"'),
     ],
-    ids=["cut", "empty", "list", "null", "other format", "other field", "no genome"],
+    ids=["cut", "empty", "list", "null", "other format", "field", "no genome", "offset", "no staged", "size"],
 )
 def test_broken_catalogue_is_said_to_be_none(tmp_path, damage):
     Catalogue(GENOME, tracks=[track()]).save(str(tmp_path))
     path = tmp_path / "catalogue.json"
-    path.write_text(damage(path.read_text()))
+    whole = path.read_text()
+    assert damage(whole) != whole
+    path.write_text(damage(whole))
     with pytest.raises(NoDatabaseError) as caught:
         catalogues.load(str(tmp_path))
     assert str(path) in str(caught.value)
     assert caught.value.exit_status == 2
 
 
-def test_newer_format_version_is_refused_and_named(tmp_path):
+@pytest.mark.parametrize("version", [1, 3])
+def test_other_format_version_is_refused_and_named(tmp_path, version):
     Catalogue(GENOME).save(str(tmp_path))
     path = tmp_path / "catalogue.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(NoDatabaseError, match="format version 2; this release reads version 1"):
+    path.write_text(path.read_text().replace('"format_version": 2', f'"format_version": {version}'))
+    with pytest.raises(NoDatabaseError, match=f"format version {version}; this release reads version 2"):
         catalogues.load(str(tmp_path))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pysam
@@ -52,26 +54,21 @@ def test_newer_index_is_believed_and_an_older_one_not(inputs):
     assert fasta.genome(path).names == tuple(SIZES)
 
 
-def test_file_may_hold_more_chromosomes_than_are_wanted_but_not_fewer(inputs):
-    path = inputs.fasta()
-    fasta.check_genome(path, Genome(("chrM",), (400,)))
-    with pytest.raises(InputError, match=r"genome\.fa: lacks chr9 of the chrom sizes; the FASTA has chr1, chr2, chrM"):
-        fasta.check_genome(path, Genome(("chrM", "chr9"), (400, 5)))
-    with pytest.raises(InputError, match=r"genome\.fa: chromosome chrM has 400 bp, the chrom sizes say 401"):
-        fasta.check_genome(path, Genome(("chrM",), (401,)))
-
-
 @pytest.mark.parametrize(
     ("text", "expects"),
     [
         ("chr1\t0\t9\n", "no sequence in it"),
-        (">chr1\n", "no sequence in it"),
+        (">chr1\n", "'chr1' has no bases"),
+        (">\nACGT\n", "a sequence without a name"),
+        (">a b\nAC\nA1\n", "base 4 of a is no letter"),
+        (">a\nAC\x00\n", "base 3 of a is no letter"),
+        ("\n \n", "no sequence in it"),
         ("@r\nACGT\n+\nIIII\n", "no sequence in it"),
         ("", "empty file"),
         (">a\nAC\n>b\n>c\nA\n", "'b' has no bases"),
         (">a\nAC\n>a\nAC\n", "'a' is there twice"),
     ],
-    ids=["BED", "no bases", "FASTQ", "empty", "empty record", "twice"],
+    ids=["BED", "no bases", "no name", "digit", "NUL", "blank", "FASTQ", "empty", "empty record", "twice"],
 )
 def test_file_that_is_no_genome_is_refused(inputs, text, expects):
     path = inputs.text("x.fa", text)
@@ -89,6 +86,45 @@ def test_damaged_gzip_is_refused_without_a_word_from_htslib(inputs, capfd):
         with pytest.raises(InputError, match=r"d\.fa\.gz: "):
             fasta.genome(path)
     assert capfd.readouterr().err == ""
+
+
+def test_bgzipped_file_cut_between_blocks_is_refused(inputs):
+    plain = inputs.fasta("plain.fa", {"chr1": 200_000})
+    path = inputs.folder / "g.fa.gz"
+    pysam.tabix_compress(str(plain), str(path))
+    ((name, codes),) = fasta.read(path)
+    assert (name, len(codes)) == ("chr1", 200_000)
+    whole = path.read_bytes()
+    first_block = int.from_bytes(whole[16:18], "little") + 1
+    path.write_bytes(whole[:first_block])
+    with pytest.raises(InputError, match=r"g\.fa\.gz: truncated at .* the end mark of bgzipped FASTA is missing"):
+        dict(fasta.read(path))
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@given(
+    sequences=st.lists(st.text("ACGTNacgtnRy*-.", max_size=40), min_size=1, max_size=4),
+    width=st.integers(1, 50),
+    end=st.sampled_from(["\n", "\r\n"]),
+    comment=st.sampled_from(["", " a >b", "\tx"]),
+    first=st.sampled_from(["", "\n"]),
+    last=st.booleans(),
+    block=st.integers(2, 30),
+)
+def test_any_layout_of_lines_reads_the_same(sequences, width, end, comment, first, last, block):
+    text = first
+    for i, bases in enumerate(sequences):
+        lines = [bases[at : at + width] for at in range(0, len(bases), width)]
+        text += end.join([f">s{i}{comment}", *lines]) + end * (last or i + 1 < len(sequences))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "x.fa"
+        path.write_bytes(text.encode())
+        patch.setattr(fasta, "_BLOCK", block)
+        found = list(fasta.read(path))
+        assert [name for name, _ in fasta.read(path, lambda name: name != "s0")] == [name for name, _ in found][1:]
+    assert [name for name, _ in found] == [f"s{i}" for i in range(len(sequences))]
+    for (_, codes), bases in zip(found, sequences, strict=True):
+        assert codes.tolist() == ["ACGT".find(b) if b in "ACGT" else 4 for b in bases.upper()]
 
 
 def test_missing_file_is_refused(inputs):

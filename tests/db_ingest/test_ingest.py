@@ -12,12 +12,15 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
+import bigwig_writer
 import numpy as np
 import pysam
 import pytest
 import tiledb
+from bigwig_writer import FIXED_STEP, Section
 
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
@@ -116,7 +119,7 @@ def test_chromosome_not_in_the_header_is_nan_and_one_without_entries_is_zero(inp
 
 
 def test_chromosomes_of_several_tiles_and_chunks_are_whole(inputs, uri, stored, read_bigwig, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("db_ingest.plan"), "CHUNK", 65_536)
+    monkeypatch.setattr(importlib.import_module("db_ingest.genome"), "CHUNK", 65_536)
     sizes = {"big": 65_536 * 3 + 17, "exact": 65_536, "small": 5}
     # One value in 17 keeps the file small; ends of tiles are covered.
     values = {name: np.where(np.arange(size) % 17 == 0, np.arange(size) + 1.0, np.nan) for name, size in sizes.items()}
@@ -204,18 +207,7 @@ def test_intervals_are_stored_as_they_came(inputs, uri, stored, name):
         attribute_config_file=str(inputs.types(peaks="bed_no_summit")),
     )
     book = stored(uri)
-    with tiledb.open(f"{uri}/intervals/peaks") as array:
-        found = array[book.track("peaks", "k562")["row"], :]
-    rows = []
-    for i in range(len(found["start"])):
-        chromosome = max((c for c in SIZES if book.places[c][0] <= found["start"][i]), key=lambda c: book.places[c][0])
-        offset = book.places[chromosome][0]
-        text = [found[n][i] for n in ("name", "strand")]
-        text = [t.decode() if isinstance(t, bytes) else t for t in text]
-        numbers = [found[n][i] for n in ("signalValue", "pValue", "qValue", "summit")]
-        place = (chromosome, int(found["start"][i]) - offset, int(found["end"][i]) - offset)
-        rows.append((*place, text[0], found["score"][i], text[1], *numbers))
-    assert sorted(rows) == sorted(PEAKS)
+    assert book.intervals("peaks", "k562") == sorted(PEAKS)
     assert book.track("peaks", "k562")["summary"]["elsewhere"] == 1
     assert any("1 on chromosomes the genome lacks" in line for line in result.report.lines)
 
@@ -240,6 +232,124 @@ def test_reader_gives_intervals_in_order_and_ranges_end_to_end(inputs, one_signa
     reader.close()
 
 
+def test_whole_numbers_lie_in_counts_and_others_in_signal_under_rows_of_one_count(inputs, uri, stored, read_bigwig):
+    values = np.full(3_000, np.nan)
+    values[10:400] = np.arange(390) % 7
+    values[500] = 65_534
+    whole = inputs.bigwig("whole.bw", {"chr1": values}, sizes={"chr1": 3_000, "chr2": 1_500})
+    parted = inputs.bigwig("parted.bw", {"chr1": values + 0.5})
+    large = inputs.bigwig("large.bw", {"chr1": values + 1})
+    table = inputs.samples({name: {"x": path} for name, path in (("w", whole), ("p", parted), ("l", large))})
+    sizes = str(inputs.text("g.sizes", "".join(f"{n}\t{s}\n" for n, s in SIZES.items())))
+    ingest(uri, str(table), chrom_sizes=sizes, attribute_config_file=str(inputs.types(x="bigwig")))
+    book = stored(uri)
+    assert [(t["folder"], t["row"]) for t in book.document["tracks"] if t["dataset"] == "w"] == [("counts", 0)]
+    assert {(t["folder"], t["row"]) for t in book.document["tracks"]} == {("counts", 0), ("signal", 1), ("signal", 2)}
+    assert book.cells("x", "w", "chr1").dtype == np.uint16
+    assert (book.cells("x", "w", "chrM") == 65_535).all()
+    for name, path in (("w", whole), ("p", parted), ("l", large)):
+        np.testing.assert_array_equal(book.values("x", name, "chr1"), read_bigwig(path, "chr1"))
+    reader = Reader(uri)
+    read = reader.read("counts/x", 0, np.array([0, book.places["chrM"][0]]), np.array([20, book.places["chrM"][0] + 2]))
+    np.testing.assert_array_equal(read, [*np.nan_to_num(values[:20]), np.nan, np.nan])
+    assert read.dtype == np.float32
+    reader.close()
+
+
+@pytest.mark.parametrize("odd", [0.5, -1.0, 65_535.0, 1e30])
+def test_values_that_turn_out_not_to_be_counts_are_kept_as_they_are(inputs, uri, stored, read_bigwig, monkeypatch, odd):
+    monkeypatch.setattr(importlib.import_module("db_ingest.genome"), "CHUNK", 65_536)
+    size = 4 * 65_536
+    # Many blocks, of which a reader looks at some when it opens the file; the odd value is in none of those.
+    sections = [Section("big", FIXED_STEP, [(float(v % 9),) for v in range(50)], start=i * 1_000) for i in range(250)]
+    sections[230] = Section("big", FIXED_STEP, [(1.0,), (odd,)], start=230_000)
+    path = bigwig_writer.write(inputs.folder / "a.bw", {"big": size}, sections, summary=False, fanout=64)
+    ingest(
+        uri,
+        str(inputs.samples({"k562": {"signal": path}})),
+        chrom_sizes=str(inputs.text("g.sizes", f"big\t{size}\n")),
+        attribute_config_file=str(inputs.types(signal="bigwig")),
+        threads=2,
+    )
+    assert os.path.isdir(f"{uri}/counts/signal"), "the reader is meant to be taken in"
+    book = stored(uri)
+    assert book.track("signal", "k562")["folder"] == "signal"
+    np.testing.assert_array_equal(book.values("signal", "k562", "big"), read_bigwig(path, "big").astype(np.float32))
+    assert book.track("signal", "k562")["checksums"] == {
+        "big": f"{zlib.crc32(book.cells('signal', 'k562', 'big').tobytes()):08x}"
+    }
+
+
+def test_one_file_may_be_read_in_several_ways_at_once(inputs, uri, stored, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("db_ingest.genome"), "CHUNK", 65_536)
+    size = 3 * 65_536
+    values = np.full(size, np.nan)
+    values[::1_000] = -1.5
+    values[1::1_000] = 2.5
+    path = inputs.bigwig("a.bw", {"big": values}, sizes={"big": size})
+    types = "kept: {type: bigwig, negative: keep}\nabsolute: {type: bigwig, negative: absolute}\n"
+    types += "gaps: {type: bigwig, negative: keep, missing: nan}\n"
+    ingest(
+        uri,
+        str(inputs.samples({"k562": {"kept": path, "absolute": path, "gaps": path}})),
+        chrom_sizes=str(inputs.text("g.sizes", f"big\t{size}\n")),
+        attribute_config_file=str(inputs.text("t.yaml", types)),
+        threads=1,
+    )
+    book = stored(uri)
+    np.testing.assert_array_equal(book.values("kept", "k562", "big"), np.nan_to_num(values))
+    np.testing.assert_array_equal(book.values("absolute", "k562", "big"), np.abs(np.nan_to_num(values)))
+    np.testing.assert_array_equal(book.values("gaps", "k562", "big"), values)
+
+
+@pytest.mark.parametrize("how", [{"workers": 2}, {"workers": 2, "scheduler": "local"}], ids=["processes", "Dask"])
+def test_other_processes_write_the_same(inputs, uri, stored, read_bigwig, how):
+    if "scheduler" in how:
+        pytest.importorskip("distributed")
+    fraction, whole = inputs.bigwig("a.bw"), inputs.bigwig("b.bw", {"chr1": np.arange(3_000.0)})
+    peaks, fasta = inputs.bed("p.narrowPeak", PEAKS), inputs.fasta()
+    rows = {"k562": {"x": fraction, "peaks": peaks}, "hepg2": {"x": whole}}
+    arguments = {
+        "tiledb_metadata": str(inputs.samples(rows)),
+        "attribute_config_file": str(inputs.types(x="bigwig", peaks="narrowPeak")),
+        "ref_fasta": str(fasta),
+    }
+    ingest(uri, **arguments)
+    ingest(f"{uri}2", **arguments, **how)
+    here, there = stored(uri), stored(f"{uri}2")
+    for track in here.document["tracks"]:
+        same = there.track(track["attribute"], track["dataset"])
+        assert {**same, "committed": 0} == {**track, "committed": 0}
+    for name in SIZES:
+        np.testing.assert_array_equal(there.values("x", "k562", name), read_bigwig(fraction, name).astype(np.float32))
+        np.testing.assert_array_equal(there.sequence(name), here.sequence(name))
+    assert there.document["sequence"] == here.document["sequence"]
+
+
+def test_names_that_nobody_would_guess_come_from_a_table(inputs, uri, stored, read_bigwig):
+    path = inputs.bigwig("a.bw", sizes={"one": 3_000, "chr2": 1_500})
+    arguments = {
+        "tiledb_metadata": str(inputs.samples({"k562": {"signal": path}})),
+        "attribute_config_file": str(inputs.types(signal="bigwig")),
+        "ref_fasta": str(inputs.fasta()),
+    }
+    ingest(uri, **arguments, chrom_alias=str(inputs.text("alias.txt", "chr1\tone\n")))
+    np.testing.assert_array_equal(stored(uri).values("signal", "k562", "chr1"), read_bigwig(path, "one"))
+
+
+def test_file_without_peaks_is_a_mask_of_nothing_where_that_is_allowed(inputs, one_signal, uri, stored):
+    path, arguments = one_signal
+    empty = inputs.text("none.narrowPeak", "")
+    arguments["tiledb_metadata"] = str(inputs.samples({"k562": {"signal": path, "peaks": empty}}))
+    types = "signal: bigwig\npeaks: {type: narrowPeak, empty: allow}\n"
+    arguments["attribute_config_file"] = str(inputs.text("t.yaml", types))
+    result = ingest(uri, **arguments)
+    for name in SIZES:
+        assert (stored(uri).values("peaks", "k562", name) == 0).all()
+    assert "k562 peaks: 0 intervals over 0.00% of bases" in result.report.lines
+    assert result.report.shares == {}
+
+
 # Signs
 
 
@@ -256,8 +366,9 @@ def test_negative_minus_strand_is_stored_as_absolute_values_and_said_so(
         found = stored(uri).values("count_bigwig_minus_5p", "k562", name)
         np.testing.assert_array_equal(found, np.abs(read_bigwig(minus, name)))
         np.testing.assert_array_equal(stored(uri).values("count_bigwig_plus_5p", "k562", name), read_bigwig(plus, name))
-    assert stored(uri).track("count_bigwig_minus_5p", "k562")["options"] == {"absolute": True}
-    assert stored(uri).track("count_bigwig_plus_5p", "k562")["options"] == {"absolute": False}
+    for attribute, absolute in (("count_bigwig_minus_5p", True), ("count_bigwig_plus_5p", False)):
+        track = stored(uri).track(attribute, "k562")
+        assert (track["options"], track["summary"]["absolute"]) == ({}, absolute)
     said = capsys.readouterr()
     assert "k562 count_bigwig_minus_5p" in said.out
     assert "absolute values taken" in said.out
@@ -315,7 +426,7 @@ def test_unchanged_input_is_skipped_and_the_database_stays_as_it_is(inputs, one_
     arguments["tiledb_metadata"] = str(inputs.samples({"k562": {"signal": moved}}))
     result = ingest(uri, **arguments)
     assert result.written == []
-    assert [(c.dataset, c.attribute.name) for c in result.unchanged] == [("k562", "signal")]
+    assert [item.cell.name for item in result.unchanged] == [("signal", "k562")]
     assert result.report.lines
     assert tree(uri) == before
 
@@ -349,7 +460,9 @@ def test_changed_settings_count_as_a_change(inputs, one_signal, uri, stored):
     with pytest.raises(InputError, match="another file or other settings"):
         ingest(uri, **arguments)
     ingest(uri, overwrite=True, **arguments)
-    assert stored(uri).track("signal", "k562")["options"] == {"absolute": True}
+    assert stored(uri).track("signal", "k562")["options"] == {"negative": "absolute"}
+    assert stored(uri).track("signal", "k562")["summary"]["absolute"] is True
+    assert len(ingest(uri, **arguments).unchanged) == 1
 
 
 def test_attribute_cannot_be_a_signal_here_and_a_mask_there(inputs, one_signal, uri):
@@ -374,7 +487,7 @@ def test_genome_and_sequence_of_a_database_never_change(inputs, one_signal, uri)
     with pytest.raises(InputError, match=r"other\.fa: differs from the sequence"):
         ingest(uri, overwrite=True, **arguments)
     arguments["ref_fasta"] = str(inputs.fasta("longer.fa", {**SIZES, "chr2": 1_501}))
-    with pytest.raises(InputError, match=r"longer\.fa: another genome"):
+    with pytest.raises(InputError, match=r"longer\.fa: chromosome chr2 has 1,501 bp; the genome's chr2 has 1,500 bp"):
         ingest(uri, overwrite=True, **arguments)
     assert tree(uri) == before
 
@@ -408,7 +521,7 @@ def test_catalogue_says_where_each_track_came_from(inputs, one_signal, uri, stor
     ingest(uri, **arguments)
     book = stored(uri)
     assert [(c["name"], c["size"]) for c in book.document["genome"]["chromosomes"]] == list(SIZES.items())
-    assert book.document["next_row"] == {"sequence": 1, "signal/signal": 1, "mask/peaks": 1}
+    assert book.document["next_row"] == {"sequence": 1, "signal": 1, "peaks": 1}
     for track, source in ((book.track("signal", "k562"), path), (book.track("peaks", "k562"), peaks)):
         content = source.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -459,6 +572,17 @@ def test_second_writer_is_refused_and_harms_nothing(inputs, one_signal, uri, cap
     assert len(tracks_of(uri)) == 2
 
 
+def test_group_whose_name_could_not_be_a_datasets_is_refused(inputs, uri):
+    fragments = inputs.bed("f.tsv", [("chr1", 5, 9, "AAA", 1)])
+    inputs.text("groups.tsv", "AAA\tT,B\n")
+    arguments = {
+        "chrom_sizes": str(inputs.text("g.sizes", "chr1\t3000\n")),
+        "attribute_config_file": str(inputs.text("t.yaml", "cuts: {type: fragments, barcodes: groups.tsv}\n")),
+    }
+    with pytest.raises(InputError, match=r"groups\.tsv: group 'T,B'; .*no comma"):
+        ingest(uri, str(inputs.samples({"pbmc": {"cuts": fragments}})), **arguments)
+
+
 def test_second_writer_of_a_database_in_the_making_takes_nothing_away(one_signal, uri):
     with storage.write_lock(uri):
         before = os.listdir(uri)
@@ -475,7 +599,7 @@ def test_failure_while_writing_leaves_no_new_database(one_signal, uri, folder):
     damaged_late(path)
     if folder == "empty":
         os.mkdir(uri)
-    with pytest.raises(InputError, match=rf"{path}: chrM:0-400 cannot be read"):
+    with pytest.raises(InputError, match=rf"{path}: chrM:\d+-\d+: damaged block"):
         ingest(uri, **arguments)
     assert not os.path.exists(uri) if folder == "none" else os.listdir(uri) == []
 
@@ -519,9 +643,9 @@ def test_nothing_to_ingest_is_an_input_error(inputs, uri):
     assert not os.path.exists(uri)
 
 
-def test_object_store_is_refused_as_a_place_to_write(inputs):
-    with pytest.raises(InputError, match=r"s3://bucket/db: .*local path"):
-        ingest("s3://bucket/db", ref_fasta=str(inputs.fasta()))
+def test_unknown_kind_of_store_is_refused_as_a_place_to_write(inputs):
+    with pytest.raises(InputError, match=r"ftp://bucket/db.*: unknown kind of location; expected a local path or s3:"):
+        ingest("ftp://bucket/db", ref_fasta=str(inputs.fasta()))
 
 
 def test_folders_made_for_a_database_that_failed_are_taken_away_and_others_stay(inputs, tmp_path):

@@ -36,7 +36,7 @@ def test_share_of_intervals_with_signal_is_the_count_by_hand(inputs, report_on, 
     share = np.mean([dense[name][start:end].sum() > 0 for name, start, end in rows])
     assert 0.2 < share < 0.9
     assert found.shares == {("peaks", "signal", "k562"): pytest.approx(share)}
-    assert f"k562 peaks: {share:.1%} of intervals have signal signal" in found.lines
+    assert f"k562 peaks: intervals with signal: signal {share:.1%}" in found.lines
 
 
 def test_lines_give_coverage_sum_and_intervals(inputs, report_on):
@@ -74,6 +74,62 @@ def test_negative_plus_strand_looks_swapped(inputs, report_on):
     plus, minus = inputs.bigwig("p.bw", scale=-1), inputs.bigwig("m.bw")
     warnings = report_on(s_plus=("bigwig", plus), s_minus=("bigwig", minus)).warnings
     assert warnings == ["k562 s_plus: a plus-strand track with negative values only; plus and minus look swapped"]
+
+
+@pytest.fixture
+def report_on_many(inputs, uri):
+    """Ingest datasets, dataset -> attribute -> file, with a type an attribute, and give the report."""
+
+    def run(rows, **types):
+        sequence = str(inputs.fasta())
+        table, kinds = str(inputs.samples(rows)), str(inputs.types(**types))
+        return ingest(uri, table, ref_fasta=sequence, attribute_config_file=kinds).report
+
+    return run
+
+
+def test_intervals_where_a_signal_was_not_measured_do_not_count(inputs, report_on):
+    path = inputs.bigwig("a.bw", {"chr1": np.array([np.nan, 2.0])}, sizes={"chr1": 3_000})
+    peaks = inputs.bed("p.bed", [("chr1", 0, 9), ("chr1", 20, 49), ("chr1", 60, 70), ("chr2", 0, 9), ("chrM", 0, 9)])
+    found = report_on(signal=("bigwig", path), peaks=("bed_no_summit", peaks))
+    assert found.shares == {("peaks", "signal", "k562"): pytest.approx(1 / 3)}
+    assert "k562 peaks: intervals with signal: signal 33.3% (of 3 on chromosomes that it has)" in found.lines
+    assert "k562 signal: 0.03% of bases on 1 of 3 chromosomes covered, sum 2" in found.lines
+
+
+def test_mask_on_chromosomes_that_a_signal_lacks_has_no_share_of_it(inputs, report_on):
+    path = inputs.bigwig("a.bw", {"chr1": np.ones(9)}, sizes={"chr1": 3_000})
+    found = report_on(signal=("bigwig", path), peaks=("bed_no_summit", inputs.bed("p.bed", [("chr2", 0, 9)])))
+    assert found.shares == {}
+    assert len(found.lines) == 2
+
+
+def test_an_attribute_of_many_datasets_is_one_line_with_its_extremes(inputs, report_on_many):
+    rows = {}
+    for number in range(1, 15):
+        signal = inputs.bigwig(f"{number}.bw", {"chr1": np.full(10 * number, 1.5)})
+        peaks = inputs.bed(f"{number}.bed", [("chr1", 0, 49), *[("chr2", 100 * i, 100 * i + 9) for i in range(number)]])
+        rows[f"s{number}"] = {"signal": signal, "peaks": peaks}
+    found = report_on_many(rows, signal="bigwig", peaks="bed_no_summit")
+    assert found.lines == [
+        "signal: 14 datasets, 0.20% to 2.86% of bases covered, sum 15 (s1) to 210 (s14), median 112.5; "
+        "gen_db info lists each",
+        "peaks: 14 datasets, 1.18% to 3.57% of bases covered, intervals 2 (s1) to 15 (s14), median 8.5; "
+        "gen_db info lists each",
+        "peaks: intervals with signal: signal 6.7% (s14) to 50.0% (s1), median 11.8%",
+    ]
+    assert len(found.shares) == 14
+
+
+def test_what_looks_wrong_in_several_datasets_is_said_once(inputs, report_on_many):
+    rows = {
+        name: {"fold": inputs.bigwig(f"{name}.bw", {"chr1": np.array([low, 2.0])}, sizes={"chr1": 3_000})}
+        for name, low in (("a", -1.0), ("b", -2.5), ("c", 1.0))
+    }
+    assert report_on_many(rows, fold="bigwig").warnings == [
+        "fold of a, b, c: 2 of 3 chromosomes are not in the file and hold no value: chr2, chrM",
+        "fold of a, b: holds negative values (minimum -2.5), kept as they are",
+    ]
 
 
 @pytest.mark.parametrize("swapped", [False, True])

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from db_ingest import storage
-from db_ingest.errors import InputError, NoDatabaseError, RunError
+from db_ingest.errors import InputError, KerasgenError, NoDatabaseError, RunError
 
 
 def test_replacing_makes_the_file_and_its_folder(tmp_path):
@@ -91,10 +91,43 @@ def test_join_takes_paths_and_uris_with_or_without_a_final_slash():
     assert storage.join("/data/db", "sequence") == "/data/db/sequence"
 
 
-def test_object_store_is_refused_as_a_place_to_write():
+def test_lock_check_passes_until_the_lock_file_is_another(tmp_path):
+    uri = str(tmp_path / "db")
+    with storage.write_lock(uri) as lock:
+        lock.check()
+        storage.replace_bytes(tmp_path / "db" / storage.LOCK_NAME, b"")
+        with pytest.raises(RunError, match=f"{uri}: this process lost the database"):
+            lock.check()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_made_for_a_lock_goes_if_nothing_came_of_it(tmp_path, kept):
+    (tmp_path / "mine").mkdir()
+    uri = str(tmp_path / "mine" / "deep" / "db")
+    with pytest.raises(ZeroDivisionError), storage.write_lock(uri, keep=lambda: kept):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path / "mine") == (["deep"] if kept else [])
+    with storage.write_lock(uri, keep=lambda: kept):
+        pass
+    assert os.listdir(uri) == [storage.LOCK_NAME]
+
+
+def test_local_path_is_asked_for_where_only_that_will_do():
     with pytest.raises(InputError, match=r"s3://bucket/db: .*local path"):
         storage.local_path("s3://bucket/db")
     assert str(storage.local_path("file:///data/db")) == "/data/db"
+
+
+def test_listing_a_file_is_an_input_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="a file; expected a folder"):
+        storage.names(str(tmp_path / "file"))
+
+
+def test_file_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(KerasgenError, match=f"^{tmp_path}/file/below: [^\n]+$"):
+        storage.replace_bytes(str(tmp_path / "file" / "below"), b"")
 
 
 def test_unknown_kind_of_location_cannot_be_read():

@@ -7,20 +7,26 @@ database nor a temporary file, and not touch a database that is there.
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyBigWig
+import pysam
 import pytest
+import tiledb
+import yaml
 
+from db_ingest import catalogue as catalogues
 from db_ingest.cli.gen_ingest import COMMAND
+from db_ingest.formats import FORMATS
 
 SIZES = {"chr1": 3_000, "chr2": 1_500}
 PEAK = ("chr1", 100, 200, "p", 0, ".", 1, 2, 3, 50)
@@ -32,12 +38,12 @@ def write_fasta(path: Path) -> None:
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
 
 
-def write_bigwig(path: Path, sizes: dict[str, int]) -> None:
+def write_bigwig(path: Path, sizes: dict[str, int], last: float = 0.5) -> None:
     rng = np.random.default_rng(2)
     with pyBigWig.open(str(path), "w") as file:
         file.addHeader(list(sizes.items()))
         for name, size in sizes.items():
-            file.addEntries(name, 10, values=[float(v) for v in rng.random(size - 10) + 0.1], span=1, step=1)
+            file.addEntries(name, 10, values=[*(float(v) for v in rng.random(size - 11) + 0.1), last], span=1, step=1)
 
 
 def write_bed(path: Path, *rows: tuple) -> None:
@@ -70,16 +76,32 @@ class Experiment:
         """Write the samples table."""
         self.table.write_text(f"dataset\tsignal\tpeaks\n{self.dataset}\t{self.bigwig}\t{self.peaks}\n")
 
+    def add(self, kind: str, path: Path, **options: object) -> None:
+        """Add a track of another type, ``extra``."""
+        self.extra = path
+        self.types = self.folder / "types.yaml"
+        self.types.write_text(
+            yaml.safe_dump(
+                {"signal": "bigwig", "peaks": "bed_summit_from_last_col", "extra": {"type": kind, **options}}
+            )
+        )
+        self.flags["attribute_config_file"] = self.types
+        self.table.write_text(f"dataset\tsignal\tpeaks\textra\n{self.dataset}\t{self.bigwig}\t{self.peaks}\t{path}\n")
+
     def words(self) -> list[str]:
         return [f"--{name}={value}" for name, value in self.flags.items()]
 
 
 @dataclass(frozen=True)
 class Case:
-    """How to break an experiment, and what the message must name besides; ``{x}`` is an attribute of it."""
+    """How to break an experiment, and what the message must name besides; ``{x}`` is an attribute of it.
+
+    What is ``late`` shows only when a file is read to its end, with the work under way.
+    """
 
     spoil: Callable[[Experiment], object]
     expects: tuple[str, ...]
+    late: bool = False
 
 
 def cut(kept: int | float) -> Case:
@@ -136,6 +158,98 @@ def gzipped(target: str, damage: Callable[[bytes], bytes]) -> Case:
     return Case(spoil, (f"{{{target}}}: ",))
 
 
+def extra(
+    kind: str,
+    name: str,
+    write: bytes | str | Callable[[Path], object],
+    *expects: str,
+    late: bool = False,
+    **options: object,
+) -> Case:
+    """A track of another type, of a file that is given or written by a function."""
+
+    def spoil(it: Experiment) -> None:
+        path = it.folder / name
+        if callable(write):
+            write(path)
+        else:
+            path.write_bytes(write if isinstance(write, bytes) else write.encode())
+        it.add(kind, path, **NEEDED.get(kind, {}), **options)
+
+    return Case(spoil, expects, late)
+
+
+def groups(table: str, *expects: str, late: bool = False) -> Case:
+    """A sound fragments file with a table of barcodes."""
+
+    def spoil(it: Experiment) -> None:
+        path = it.folder / "fragments.tsv"
+        path.write_text(FRAGMENTS)
+        it.groups = it.folder / "groups.tsv"
+        it.groups.write_text(table)
+        it.add("fragments", path, barcodes="groups.tsv")
+
+    return Case(spoil, expects, late)
+
+
+def zipped(text: str, damage: Callable[[bytes], bytes], blocks: bool = False) -> Callable[[Path], object]:
+    """Write text gzipped, or in blocks (BGZF), and damage it."""
+
+    def write(path: Path) -> None:
+        if blocks:
+            with pysam.BGZFile(str(path), "wb") as file:
+                file.write(text.encode())
+        else:
+            path.write_bytes(gzip.compress(text.encode()))
+        path.write_bytes(damage(path.read_bytes()))
+
+    return write
+
+
+def bam(
+    damage: Callable[[bytes], bytes] = bytes, sizes: dict[str, int] = SIZES, starts: Sequence[int] = range(900, 0, -1)
+) -> Callable[[Path], object]:
+    """Write an unsorted BAM without an index, and damage it."""
+
+    def write(path: Path) -> None:
+        with pysam.AlignmentFile(
+            str(path), "wb", reference_names=list(sizes), reference_lengths=list(sizes.values())
+        ) as file:
+            for start in starts:
+                read = pysam.AlignedSegment(file.header)
+                read.query_name, read.flag, read.mapping_quality = f"read{start * 7919 % 977}", start % 2 * 16, 60
+                read.reference_id, read.reference_start, read.cigarstring = 0, start, "30M"
+                file.write(read)
+        path.write_bytes(damage(path.read_bytes()))
+
+    return write
+
+
+def arrays(**given: np.ndarray) -> Callable[[Path], object]:
+    return lambda path: np.savez(path, **given)
+
+
+NEEDED: dict[str, dict[str, object]] = {"npz": {"bin": 10}, "npy": {"bin": 10, "chromosome": "chr1"}}
+FRAGMENTS = "chr1\t5\t90\tAAA-1\t2\nchr2\t7\t80\tCCC-1\t1\n"
+LINES = {
+    "bedgraph": "".join(f"chr1\t{i}\t{i + 1}\t{i % 7}.5\n" for i in range(2_000)),
+    "fragments": "".join(f"chr1\t{i}\t{i + 40}\tAAA-{i % 5}\t1\n" for i in range(2_000)),
+    "bedpe": "".join(f"chr1\t{i}\t{i + 40}\tchr1\t{i + 90}\t{i + 99}\n" for i in range(2_000)),
+    "tagalign_5p": "".join(f"chr1\t{i}\t{i + 40}\tN\t1000\t+\n" for i in range(2_000)),
+    "bed_no_summit": "".join(f"chr1\t{i}\t{i + 40}\n" for i in range(2_000)),
+    "narrowPeak": "".join(f"chr1\t{i}\t{i + 40}\tp{i}\t0\t.\t1\t-1\t-1\t5\n" for i in range(2_000)),
+    "broadPeak": "".join(f"chr1\t{i}\t{i + 40}\tp{i}\t0\t.\t1\t-1\t-1\n" for i in range(2_000)),
+}
+# More than is looked at before the work begins; what follows is wrong.
+LONG = {
+    "bedgraph": "".join(f"chr1\t{i % 2_900}\t{i % 2_900 + 1}\t0.000000000000001\n" for i in range(2_900))
+    + ("# a comment that nobody reads, of some length\n" * 30_000),
+    "fragments": FRAGMENTS * 30_000,
+    "bedpe": "chr1\t5\t90\tchr1\t95\t99\n" * 60_000,
+    "tagalign_5p": "chr1\t5\t90\tN\t1000\t+\n" * 60_000,
+}
+
+
 def half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -175,11 +289,156 @@ CASES = {
     "gzip given as bigWig": overwritten("bigwig", gzip.compress(bytes(900)), "{bigwig}: no bigWig header"),
     "empty bigWig": overwritten("bigwig", b"", "{bigwig}: empty file"),
     "longer chromosome in the bigWig": chromosomes(
-        {"chr1": 3_000, "chr2": 1_501}, "{bigwig}: chromosome chr2 has 1,501 bp", "genome's 1,500"
+        {"chr1": 3_000, "chr2": 1_501}, "{bigwig}: chromosome chr2 has 1,501 bp; the genome's chr2 has 1,500 bp"
     ),
     "shorter chromosome in the bigWig": chromosomes({"chr1": 2_999, "chr2": 1_500}, "{bigwig}: chromosome chr1"),
     "bigWig of other chromosome names": chromosomes(
-        {"1": 3_000, "2": 1_500}, "{bigwig}: no chromosome in common", "file has 1, 2", "genome chr1, chr2"
+        {"A": 3_000, "B": 1_500}, "{bigwig}: no chromosome in common", "file has A, B", "genome chr1, chr2"
+    ),
+    **{f"bigWig cut at {share:.0%}": cut(share) for share in (0.02, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.95, 0.99, 0.999)},
+    "infinite value in the bigWig": Case(lambda it: write_bigwig(it.bigwig, SIZES, np.inf), ("{bigwig}: ", "finite")),
+    # Any type
+    **{f"empty file as {kind}": extra(kind, "nothing", b"", "{extra}: empty file; expected ") for kind in FORMATS},
+    **{
+        f"bigWig as {kind}": extra(kind, "a.bw", lambda path: write_bigwig(path, SIZES), "{extra}: ", "; expected ")
+        for kind in FORMATS
+        if kind != "bigwig"
+    },
+    **{
+        f"folder as {kind}": extra(kind, "folder", Path.mkdir, "{table}:2: column 'extra': no such file {extra}")
+        for kind in FORMATS
+    },
+    **{
+        f"truncated gzip of {kind}": extra(kind, "a.gz", zipped(text, half), "{extra}: ", "expected ")
+        for kind, text in LINES.items()
+    },
+    **{
+        f"gzip of {kind} without its end": extra(kind, "a.gz", zipped(text, lambda data: data[:-6]), "{extra}: ")
+        for kind, text in LINES.items()
+    },
+    **{
+        f"damaged gzip of {kind}": extra(kind, "a.gz", zipped(text, flipped), "{extra}: ")
+        for kind, text in LINES.items()
+    },
+    **{
+        f"truncated BGZF of {kind}": extra(kind, "a.gz", zipped(text, lambda data: data[:-28], True), "{extra}: ")
+        for kind, text in LINES.items()
+    },
+    **{
+        f"fewer columns later on in {kind}": extra(kind, "a.txt", text + "chr1\t5\n", "{extra}:2001: ", "fewer ")
+        for kind, text in LINES.items()
+    },
+    # bedGraph
+    "bedGraph that overlaps": extra(
+        "bedgraph", "a.bg", "chr1\t0\t10\t1\nchr1\t9\t20\t2\n", "{extra}:2: chr1 9 20: begins before base 10"
+    ),
+    "bedGraph that is not sorted": extra(
+        "bedgraph", "a.bg", "chr1\t50\t60\t1\nchr1\t9\t20\t2\n", "{extra}:2: chr1 9 20: ", "sorted"
+    ),
+    "bedGraph that comes back to a chromosome": extra(
+        "bedgraph", "a.bg", "chr1\t0\t1\t1\nchr2\t0\t1\t1\nchr1\t5\t6\t1\n", "{extra}:3: chr1 5 6: ", "in one piece"
+    ),
+    "bedGraph with a NaN": extra("bedgraph", "a.bg", "chr1\t0\t9\tnan\n", "{extra}:1: value (column 4) is 'nan'"),
+    "bedGraph with an infinity": extra("bedgraph", "a.bg", "chr1\t0\t9\tinf\n", "{extra}:1: value (column 4) is 'inf'"),
+    "bedGraph beyond float32": extra("bedgraph", "a.bg", "chr1\t0\t9\t1e39\n", "{extra}:1: value (column 4) is '1e39'"),
+    "bedGraph past the end": extra(
+        "bedgraph", "a.bg", "chr1\t2990\t3001\t1\n", "{extra}:1: chr1 2990 3001: the end lies past", "3,000 bp"
+    ),
+    "bedGraph of other chromosome names": extra(
+        "bedgraph", "a.bg", "A\t0\t9\t1\n", "{extra}: no chromosome in common", "file has A, the genome chr1, chr2"
+    ),
+    "bedGraph that is wrong at its end": extra(
+        "bedgraph", "a.bg", LONG["bedgraph"] + "chr1\t5\t6\t1\n", "{extra}:32901: chr1 5 6: begins before", late=True
+    ),
+    # BAM
+    **{
+        f"BAM cut at {share:.0%}": extra(
+            "bam_5p", "a.bam", bam(lambda data, share=share: data[: int(len(data) * share)]), "{extra}: "
+        )
+        for share in (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+    },
+    "BAM without its end mark": extra("bam_coverage", "a.bam", bam(lambda data: data[:-28]), "{extra}: truncated"),
+    "damaged BAM": extra("bam_5p", "a.bam", bam(flipped), "{extra}: the block at byte "),
+    "BAM of another assembly": extra(
+        "bam_5p",
+        "a.bam",
+        bam(sizes={"chr1": 3_001, "chr2": 1_500}),
+        "{extra}: chromosome chr1 has 3,001 bp; the genome's chr1 has 3,000 bp",
+    ),
+    "BAM of other chromosome names": extra(
+        "bam_5p_plus", "a.bam", bam(sizes={"A": 3_000}), "{extra}: no chromosome in common"
+    ),
+    "BAM with a read past the end": extra(
+        "bam_coverage", "a.bam", bam(starts=[5, 2_980]), "{extra}: alignment 2 lies at chr1:2,980-3,010, past the end"
+    ),
+    "SAM given as BAM": extra("bam_5p", "a.bam", "@HD\tVN:1.6\n@SQ\tSN:chr1\tLN:3000\n", "{extra}: SAM text"),
+    "gzip given as BAM": extra("bam_5p", "a.bam", gzip.compress(b"chr1"), "{extra}: gzip without blocks"),
+    "bgzipped text given as BAM": extra(
+        "bam_5p", "a.bam", zipped("chr1", bytes, True), "{extra}: compressed, but no BAM"
+    ),
+    "CRAM given as BAM": extra("bam_5p", "a.bam", b"CRAM\3\0" + bytes(90), "{extra}: a CRAM file"),
+    # Fragments and reads
+    "fragments of 3 columns": extra(
+        "fragments", "f.tsv", "chr1\t5\t9\n", "{extra}:1: 3 column(s); expected", "barcode"
+    ),
+    "fragments that start below 0": extra(
+        "fragments", "f.tsv", FRAGMENTS + "chr1\t-1\t9\tAAA\t1\n", "{extra}:3: chr1 -1 9: the start is below 0"
+    ),
+    "fragments that end where they start": extra(
+        "fragments", "f.tsv", FRAGMENTS + "chr1\t9\t9\tAAA\t1\n", "{extra}:3: chr1 9 9: the end must lie above"
+    ),
+    "fragments wrong at their end": extra(
+        "fragments", "f.tsv", LONG["fragments"] + "chr1\t-5\t6\tA\t1\n", "{extra}:60001: chr1 -5 6: ", late=True
+    ),
+    "fragments of unknown barcodes": groups(
+        "TTT-1\tT\n", "{extra}: none of its barcodes is in {groups}; expected some in common", late=True
+    ),
+    "table of barcodes of 3 columns": groups("AAA-1\tT\tx\n", "{groups}:1: 3 columns; expected barcode and group"),
+    "table of barcodes with one twice": groups("AAA-1\tT\nAAA-1\tB\n", "{groups}:2: barcode AAA-1 is there twice"),
+    "empty table of barcodes": groups("", "{groups}: empty file"),
+    "missing table of barcodes": extra("fragments", "f.tsv", FRAGMENTS, "none.tsv: no such file", barcodes="none.tsv"),
+    "bedpe of 5 columns": extra("bedpe", "a.bedpe", "chr1\t5\t9\tchr1\t7\n", "{extra}:1: 5 columns; expected"),
+    "bedpe wrong at its end": extra(
+        "bedpe", "a.bedpe", LONG["bedpe"] + "chr1\t5\t6\tchr1\tx\t9\n", "{extra}:60001: start of the second", late=True
+    ),
+    "tagAlign without strands": extra(
+        "tagalign_5p", "a.tagAlign", "chr1\t5\t9\tN\t1000\t.\n", "{extra}:1: strand (column 6) is '.'; expected + or -"
+    ),
+    "tagAlign wrong at its end": extra(
+        "tagalign_5p_minus",
+        "a.tagAlign",
+        LONG["tagalign_5p"] + "chr1\t5\t6\tN\t1\t*\n",
+        "{extra}:60001: strand",
+        late=True,
+    ),
+    # Arrays
+    "array of another length": extra(
+        "npz",
+        "a.npz",
+        arrays(chr1=np.ones(299)),
+        "{extra}: array 'chr1' has 299 values; chr1 of 3,000 bp has 300 bins of 10",
+    ),
+    "array of two dimensions": extra("npz", "a.npz", arrays(chr1=np.ones((300, 1))), "{extra}: array 'chr1' has shape"),
+    "array of text": extra("npz", "a.npz", arrays(chr1=np.array(["x"] * 300)), "{extra}: array 'chr1' has shape"),
+    "array of objects": extra("npz", "a.npz", arrays(chr1=np.array([None] * 300)), "{extra}: array 'chr1' has shape"),
+    "array with an infinity": extra(
+        "npz",
+        "a.npz",
+        arrays(chr1=np.where(np.arange(300) == 7, np.inf, 0.0)),
+        "{extra}: chr1:70-80: an infinite",
+        late=True,
+    ),
+    "archive cut short": extra(
+        "npz",
+        "a.npz",
+        lambda path: (arrays(chr1=np.ones(300))(path), path.write_bytes(half(path.read_bytes()))),
+        "{extra}: cannot be read",
+    ),
+    "array of no chromosome": extra(
+        "npz", "a.npz", arrays(values=np.ones(300)), "{extra}: an array of no chromosome's"
+    ),
+    "unknown key of an archive": extra(
+        "npz", "a.npz", arrays(chr1=np.ones(300)), "{extra}: no array 'x'; the file has chr1", key="x"
     ),
     # Peaks
     "end below start": peaks(PEAK, ("chr1", 9, 5, *PEAK[3:]), expects=("{peaks}:2: chr1 9 5: ",)),
@@ -195,17 +454,39 @@ CASES = {
     "value that is no number": peaks(
         PEAK, (*PEAK[:6], "high", 2, 3, 50), expects=("{peaks}:2: signalValue (column 7) is 'high'",)
     ),
+    "value that is NaN": peaks(
+        PEAK, (*PEAK[:6], "nan", 2, 3, 50), expects=("{peaks}:2: signalValue (column 7) is 'nan'",)
+    ),
+    "value that is infinite": peaks(
+        PEAK, (*PEAK[:7], "inf", 3, 50), expects=("{peaks}:2: pValue (column 8) is 'inf'",)
+    ),
+    "broadPeak as narrowPeak": extra(
+        "narrowPeak", "a.broadPeak", LINES["broadPeak"], "{extra}:1: 9 columns; expected the 10"
+    ),
+    "narrowPeak as broadPeak": extra("broadPeak", "a.np", LINES["narrowPeak"], "{extra}:1: 10 columns; expected the 9"),
     "summit below -1": peaks(PEAK, (*PEAK[:9], -2), expects=("{peaks}:2: chr1 100 200: summit offset -2",)),
     "summit past the peak": peaks(PEAK, (*PEAK[:9], 100), expects=("{peaks}:2: chr1 100 200: summit offset 100",)),
     "more columns further down": peaks(PEAK, PEAK, (*PEAK, "x"), expects=("{peaks}:3: more columns",)),
     "peaks of other chromosome names": peaks(
-        ("1", *PEAK[1:]), ("X", *PEAK[1:]), expects=("{peaks}: no chromosome in common", "file has 1, X", "chr1, chr2")
+        ("A", *PEAK[1:]), ("X", *PEAK[1:]), expects=("{peaks}: no chromosome in common", "file has A, X", "chr1, chr2")
     ),
     "empty peaks": overwritten("peaks", b"", "{peaks}: empty file"),
     "peaks of comments only": overwritten("peaks", b"track name=x\n# c\nbrowser hide all\n\n", "{peaks}: no intervals"),
     "bigWig given as peaks": Case(lambda it: write_bigwig(it.peaks, SIZES), ("{peaks}: binary",)),
     # Tables
     "dataset named twice": table("dataset\tpeaks\na\tBED\nb\tBED\na\tBED\n", "{table}:4: dataset 'a'", "line 2"),
+    "attribute in two columns": table(
+        "dataset\tpeaks\tpeaks\na\tBED\tBED\n", "{table}:1: column 'peaks' is there twice"
+    ),
+    "attribute twice in YAML": types(
+        "t.yaml", "signal: bigwig\npeaks: bed_no_summit\nsignal: bigwig\n", ":3: 'signal' is there twice"
+    ),
+    "attribute twice in a config of lines": types(
+        "t.tsv", "signal\tbigwig\nsignal\tbigwig\n", ":2: attribute 'signal' is there twice"
+    ),
+    "cell of a file name that is too long": table(
+        f"dataset\tpeaks\na\t{'x' * 300}\n", "{table}:2: column 'peaks': no such"
+    ),
     "unknown attribute": table("dataset\tpeak\na\tBED\n", "{table}:1: unknown attribute 'peak'", "signal, peaks"),
     "table without header": table("a\tBED\n", "{table}:1: no column 'dataset'"),
     "unknown type": types("t.tsv", "signal\tbigwig\npeaks\tpeaks\n", "'peaks' has type 'peaks'", "bed_no_summit"),
@@ -277,6 +558,9 @@ def test_experiment_that_is_not_broken_is_ingested(experiment, good_database):
 @every_case
 def test_bad_input_ends_with_2_in_one_line_and_leaves_nothing(case, experiment, tmp_path, capfd):
     case.spoil(experiment)
+    if case.late:
+        # Other tracks would be finished, and stay.
+        experiment.table.write_text(f"dataset\textra\nnew\t{experiment.extra}\n")
     before = content_of(tmp_path)
     assert COMMAND.run(experiment.words()) == 2
     said = capfd.readouterr()
@@ -291,9 +575,15 @@ def test_bad_input_leaves_a_database_that_is_there_byte_for_byte(case, experimen
     case.spoil(experiment)
     experiment.flags["tdb_array"] = good_database
     before = content_of(good_database)
+    tracks = catalogues.load(str(good_database)).tracks
     assert COMMAND.run([*experiment.words(), "--overwrite"]) == 2
     check_message(capfd.readouterr().err, case, experiment)
-    assert content_of(good_database) == before
+    if case.late:
+        kept = catalogues.load(str(good_database)).tracks
+        assert [track for track in kept if track.dataset == "old"] == [t for t in tracks if t.dataset == "old"]
+        assert not [track for track in kept if track.attribute == "extra"]
+    else:
+        assert content_of(good_database) == before
 
 
 @pytest.mark.parametrize(
@@ -355,3 +645,158 @@ def test_summit_of_minus_one_is_accepted_as_the_centre_and_counted(experiment, c
     assert COMMAND.run(experiment.words()) == 0
     assert "3 intervals" in (said := capfd.readouterr().out)
     assert "2 without a summit (their centre is used)" in said
+
+
+# What is odd but sound
+
+
+def cells(database: Path, attribute: str, dataset: str, chromosome: str = "chr1") -> np.ndarray:
+    """A track on a chromosome, as float64, by TileDB alone."""
+    document = json.loads((database / "catalogue.json").read_text())
+    track = next(t for t in document["tracks"] if (t["attribute"], t["dataset"]) == (attribute, dataset))
+    place = next(c for c in document["genome"]["chromosomes"] if c["name"] == chromosome)
+    with tiledb.open(str(database / track["folder"] / attribute)) as array:
+        found = array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"]
+    return found.astype(np.float64)
+
+
+def bigwig_values(path: Path, chromosome: str = "chr1") -> np.ndarray:
+    with pyBigWig.open(str(path)) as file:
+        return np.nan_to_num(file.values(chromosome, 0, file.chroms(chromosome), numpy=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\t\t\n"),
+        lambda text: text.replace("\t", " \t "),
+        lambda text: text.rstrip("\n"),
+        lambda text: f"# made by hand\n\n{text}\n\n",
+        lambda text: "\ufeff" + text.replace("\n", "\t\r\n"),
+    ],
+    ids=["Windows", "byte order mark", "trailing tabs", "spaces", "no last line end", "comments", "Excel"],
+)
+def test_samples_table_from_any_spreadsheet_is_read(change, experiment, capfd):
+    experiment.table.write_bytes(change(experiment.table.read_text()).encode())
+    assert COMMAND.run(experiment.words()) == 0
+    assert capfd.readouterr().out.endswith("2 track(s) written, 0 unchanged\n")
+    np.testing.assert_array_equal(cells(experiment.database, "signal", "new"), bigwig_values(experiment.bigwig))
+
+
+def test_paths_with_spaces_and_letters_of_any_kind(tmp_path, capfd):
+    experiment = Experiment(tmp_path / "Zürich 猫 100% {x} 'quoted'")
+    experiment.bigwig = experiment.bigwig.rename(experiment.folder / "sig nal ü.bw")
+    experiment.name_files()
+    assert COMMAND.run(experiment.words()) == 0
+    assert str(experiment.database) in capfd.readouterr().out
+    np.testing.assert_array_equal(cells(experiment.database, "signal", "new"), bigwig_values(experiment.bigwig))
+    experiment.bigwig.write_bytes(b"no bigWig")
+    assert COMMAND.run([*experiment.words(), "--overwrite"]) == 2
+    check_message(capfd.readouterr().err, Case(print, ("{bigwig}: no bigWig header",)), experiment)
+
+
+def test_bam_without_an_index_and_unsorted_is_counted(experiment):
+    path = experiment.folder / "unsorted.bam"
+    bam()(path)
+    experiment.add("bam_5p", path)
+    assert COMMAND.run(experiment.words()) == 0
+    expected = np.zeros(3_000)
+    with pysam.AlignmentFile(str(path), check_sq=False) as file:
+        starts = [read.reference_start for read in file.fetch(until_eof=True)]
+        assert starts != sorted(starts)
+        for read in pysam.AlignmentFile(str(path), check_sq=False).fetch(until_eof=True):
+            expected[read.reference_end - 1 if read.is_reverse else read.reference_start] += 1
+    np.testing.assert_array_equal(cells(experiment.database, "extra", "new"), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, known in FORMATS.items() if "empty" in known.options])
+@pytest.mark.parametrize("content", [b"", b"# nothing\n"], ids=["0 bytes", "a comment"])
+def test_empty_peaks_are_a_mask_of_nothing_where_that_is_allowed(kind, content, experiment, capfd):
+    path = experiment.folder / "none.bed"
+    path.write_bytes(content)
+    experiment.add(kind, path, empty="allow")
+    assert COMMAND.run(experiment.words()) == 0
+    assert "new extra: 0 intervals over 0.00% of bases" in capfd.readouterr().out
+    assert (cells(experiment.database, "extra", "new") == 0).all()
+
+
+# A full disk
+
+ON_A_SMALL_DISK = """
+import json, shutil, subprocess, sys
+place, size, copy, *command = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", place], check=True)
+first = subprocess.run(command, capture_output=True, text=True)
+try:
+    tracks = [t["dataset"] for t in json.load(open(f"{place}/db/catalogue.json"))["tracks"]]
+except FileNotFoundError:
+    tracks = []
+subprocess.run(["mount", "-o", "remount,size=200m,nr_inodes=100k", place], check=True)
+second = subprocess.run(command, capture_output=True, text=True)
+shutil.copytree(f"{place}/db", copy)
+ran = [(done.returncode, done.stdout, done.stderr) for done in (first, second)]
+print(json.dumps({"tracks": tracks, "ran": ran}))
+"""
+
+
+def can_mount() -> bool:
+    """Whether a process may mount a file system that nobody else sees."""
+    try:
+        words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not mount a small disk")
+@pytest.mark.parametrize(
+    ("size", "finished", "workers"),
+    [
+        ("size=4k", 0, 1),
+        ("size=60k", 0, 1),
+        ("size=1200k", 0, 2),
+        ("size=3500k", 1, 1),
+        ("size=3500k", 1, 2),
+        ("size=100m,nr_inodes=12", 0, 1),
+        ("size=100m,nr_inodes=25", 0, 1),
+    ],
+)
+def test_full_disk_is_one_line_and_the_same_run_goes_on_where_there_is_room(size, finished, workers, tmp_path):
+    rng = np.random.default_rng(4)
+    (tmp_path / "genome.sizes").write_text("chr1\t400000\n")
+    (tmp_path / "types.tsv").write_text("signal\tbigwig\n")
+    paths = {f"d{i}": tmp_path / f"d{i}.bw" for i in range(4)}
+    for path in paths.values():
+        with pyBigWig.open(str(path), "w") as file:
+            file.addHeader([("chr1", 400_000)])
+            file.addEntries("chr1", 0, values=rng.random(400_000).tolist(), span=1, step=1)
+    table = "".join(f"{name}\t{path}\n" for name, path in paths.items())
+    (tmp_path / "samples.tsv").write_text(f"dataset\tsignal\n{table}")
+    place, copy = tmp_path / "small", tmp_path / "copy"
+    place.mkdir()
+    command = [
+        str(Path(sys.executable).parent / "gen_ingest"),
+        f"--tdb_array={place}/db",
+        f"--tiledb_metadata={tmp_path}/samples.tsv",
+        f"--attribute_config_file={tmp_path}/types.tsv",
+        f"--chrom_sizes={tmp_path}/genome.sizes",
+        f"--workers={workers}",
+        "--threads=1",
+    ]
+    alone = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", ON_A_SMALL_DISK]
+    done = subprocess.run(
+        [*alone, str(place), size, str(copy), *command], capture_output=True, text=True, check=True, timeout=300
+    )
+    found = json.loads(done.stdout)
+    (status, out, err), (status_after, out_after, err_after) = found["ran"]
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert err.startswith(f"gen_ingest: error: {place}/db")
+    assert "disk full" in err
+    assert finished <= len(found["tracks"]) < 4
+    assert status_after == 0, err_after
+    assert f"{4 - len(found['tracks'])} track(s) written, {len(found['tracks'])} unchanged" in out_after
+    for name, path in paths.items():
+        np.testing.assert_array_equal(cells(copy, "signal", name), bigwig_values(path))

@@ -1,0 +1,79 @@
+"""The arrays of a database, as its writers handle them: made, written chunk by chunk, and looked through."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import tiledb
+
+from db_ingest import schema, storage
+from db_ingest.genome import Genome, Piece
+from db_ingest.summaries import Part, summarise
+
+_local = threading.local()
+
+
+def create(uri: str, member: str, genome: Genome) -> None:
+    """Make a member's array unless it is there; one that is there under its name is whole."""
+    place = storage.join(uri, member)
+    if not storage.exists(place):
+        storage.create_array(place, schema.schema_for(member, genome))
+
+
+def put(uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:
+    """Write ``cells`` at position ``first`` of a row of a member as one fragment.
+
+    Where it was written before, the cells must be the same: which of two fragments of one time counts is not defined.
+    """
+    ctx = storage.tiledb_ctx(uri, upload_bytes=cells.nbytes)
+    with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1, ctx=ctx) as array:
+        stretch = slice(first, first + len(cells))
+        if member == schema.SEQUENCE:
+            array[stretch] = cells
+        else:
+            array[row, stretch] = cells
+
+
+def chunks_done(uri: str, member: str, row: int, genome: Genome) -> frozenset[int]:
+    """Chunks of a row that are stored whole."""
+    place = storage.join(uri, member)
+    if not storage.exists(place):
+        return frozenset()
+    fragments = tiledb.array_fragments(place, ctx=storage.tiledb_ctx(uri))
+    chunks = {genome.chunk(index): index for index in range(genome.chunk_count)}
+    found = set()
+    for stamp, domain in zip(fragments.timestamp_range, fragments.nonempty_domain, strict=True):
+        first, last = (int(place) for place in domain[-1])
+        if tuple(stamp) == (row + 1, row + 1) and (first, last + 1) in chunks:
+            found.add(chunks[first, last + 1])
+    return frozenset(found)
+
+
+def rows_stored(uri: str, member: str) -> frozenset[int]:
+    """Rows of a member that have any fragment."""
+    place = storage.join(uri, member)
+    if not storage.exists(place):
+        return frozenset()
+    return frozenset(
+        int(stamp[0]) - 1 for stamp in tiledb.array_fragments(place, ctx=storage.tiledb_ctx(uri)).timestamp_range
+    )
+
+
+def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces: Sequence[Piece]) -> list[Part]:
+    """Summaries of stretches that are stored, of positions ``[first, last)`` of a row."""
+    with tiledb.open(storage.join(uri, member), ctx=storage.tiledb_ctx(uri)) as array:
+        stored = array[first:last] if member == schema.SEQUENCE else array[row, first:last]
+        cells = stored if isinstance(stored, np.ndarray) else stored["value"]
+    return [
+        summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], member.partition("/")[0]) for p in pieces
+    ]
+
+
+def buffer(dtype: type, length: int) -> np.ndarray:
+    """Memory of this thread's to build a chunk in: fresh memory costs more than what is done with it."""
+    buffers: dict[type, np.ndarray] = _local.__dict__.setdefault("buffers", {})
+    if dtype not in buffers or len(buffers[dtype]) < length:
+        buffers[dtype] = np.empty(length, dtype)
+    return buffers[dtype][:length]

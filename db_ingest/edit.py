@@ -1,0 +1,160 @@
+"""Take tracks out of a database or give them other names: the catalogue changes, in one step, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from db_ingest import catalogue as catalogues
+from db_ingest import storage
+from db_ingest.catalogue import Catalogue, Track
+from db_ingest.errors import InputError
+from db_ingest.genome import shorten_names
+from db_ingest.names import check_attribute, check_dataset
+from db_ingest.selection import choose_tracks
+
+_MOST_NAMES = 12
+
+
+@contextlib.contextmanager
+def changing(uri: str, *, dry_run: bool = False) -> Iterator[tuple[Catalogue, Callable[[], None]]]:
+    """Hold the writer's lock of a database that is there; yields its catalogue and what saves it.
+
+    With ``dry_run`` no lock is held, and saving does nothing.
+
+    Raises:
+        NoDatabaseError: no database there.
+        RunError: another process is writing to it.
+    """
+    book = catalogues.load(uri)
+    if dry_run:
+        yield book, lambda: None
+        return
+    with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
+        book = catalogues.load(uri)
+
+        def save() -> None:
+            lock.check()
+            book.save(uri)
+
+        yield book, save
+
+
+def drop(
+    tdb_array: str,
+    *,
+    attribute: str | None = None,
+    dataset: str | None = None,
+    staged: bool = False,
+    dry_run: bool = False,
+) -> list[str]:
+    """Take a track, all tracks of an attribute or all of a dataset out of a database.
+
+    Who has the database open goes on reading what it had. The space is given back by ``gen_db consolidate``.
+
+    Args:
+        tdb_array: path or URI of the database.
+        attribute: the attribute to drop; with ``dataset`` the one track of both.
+        dataset: the dataset to drop.
+        staged: forget rows that an interrupted writer had begun, of the attribute and the dataset if given, instead of
+            dropping tracks; the same ingest then starts anew instead of going on.
+        dry_run: say what would be done and do nothing.
+
+    Returns:
+        A line for each change.
+
+    Raises:
+        InputError: nothing named, or names that the database lacks.
+    """
+    if attribute is None and dataset is None and not staged:
+        raise InputError("nothing to drop; give --attribute, --dataset, both, or --staged")
+    with changing(tdb_array, dry_run=dry_run) as (book, save):
+        if staged:
+            rows = [row for row in book.staged if _matches(row.attribute, row.dataset, attribute, dataset)]
+            if not rows and (attribute or dataset):
+                known = [f"{row.dataset} {row.attribute}" for row in book.staged]
+                raise InputError(
+                    f"no interrupted rows of that name; there are {shorten_names(known, _MOST_NAMES) or 'none'}"
+                )
+            book.staged = [row for row in book.staged if row not in rows]
+            lines = [f"{row.dataset} {row.attribute}: interrupted row {row.row}" for row in rows]
+        else:
+            tracks = _chosen(book, attribute, dataset)
+            book.tracks = [track for track in book.tracks if track not in tracks]
+            lines = [f"{track.name}: row {track.row} of {track.member}" for track in tracks]
+        if lines:
+            save()
+    return [f"{'would drop' if dry_run else 'dropped'} {line}" for line in lines]
+
+
+def rename(
+    tdb_array: str,
+    to: str,
+    *,
+    attribute: str | None = None,
+    dataset: str | None = None,
+    dry_run: bool = False,
+) -> list[str]:
+    """Give an attribute or a dataset another name.
+
+    Nothing is moved: the arrays of a renamed attribute keep the name they have.
+
+    Args:
+        tdb_array: path or URI of the database.
+        to: the new name, which no attribute or no dataset of the database may have.
+        attribute: the attribute to rename.
+        dataset: the dataset to rename.
+        dry_run: say what would be done and do nothing.
+
+    Returns:
+        A line for each track that has another name now.
+
+    Raises:
+        InputError: an unknown name, one that is taken, or one that cannot be a name.
+    """
+    if (attribute is None) == (dataset is None):
+        raise InputError("give one of --attribute and --dataset, and its new name with --to")
+    with changing(tdb_array, dry_run=dry_run) as (book, save):
+        chosen = _chosen(book, attribute, dataset)
+        if attribute is None:
+            kind, taken = "dataset", book.datasets
+            check_dataset(to, "--to")
+        else:
+            kind, taken = "attribute", book.attributes
+            check_attribute(to, "--to")
+        if to in taken:
+            raise InputError(f"--to {to}: another {kind} of the database has that name")
+        lines = []
+        for track in chosen:
+            new = dataclasses.replace(track, dataset=to) if attribute is None else _renamed_attribute(track, to)
+            book.tracks[book.tracks.index(track)] = new
+            lines.append(f"{'would rename' if dry_run else 'renamed'} {track.name} to {new.name}")
+        if dataset is not None:
+            book.tracks = [_of_renamed(track, dataset, to) for track in book.tracks]
+        save()
+    return lines
+
+
+def _of_renamed(track: Track, dataset: str, to: str) -> Track:
+    """A track that may be pooled from a renamed dataset, among others."""
+    if dataset not in track.source.get("datasets", ()):
+        return track
+    datasets = [to if name == dataset else name for name in track.source["datasets"]]
+    return dataclasses.replace(track, source={**track.source, "datasets": datasets})
+
+
+def _renamed_attribute(track: Track, to: str) -> Track:
+    stored_as = track.stored_as or track.attribute
+    return dataclasses.replace(track, attribute=to, stored_as=None if stored_as == to else stored_as)
+
+
+def _matches(its_attribute: str, its_dataset: str, attribute: str | None, dataset: str | None) -> bool:
+    return attribute in (None, its_attribute) and dataset in (None, its_dataset)
+
+
+def _chosen(book: Catalogue, attribute: str | None, dataset: str | None) -> Sequence[Track]:
+    """Tracks of an attribute, a dataset, or both; raises :class:`InputError` that lists the known names."""
+    if attribute is not None and dataset is not None:
+        return [book.track(attribute, dataset)]
+    return choose_tracks(book, None if attribute is None else [attribute], None if dataset is None else [dataset])

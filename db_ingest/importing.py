@@ -1,0 +1,169 @@
+"""Databases of seqdataloader's ``db_ingest`` made into databases of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db_ingest import catalogue as catalogues
+from db_ingest import storage
+from db_ingest.catalogue import Catalogue, Track
+from db_ingest.edit import changing
+from db_ingest.errors import InputError, RunError
+from db_ingest.genome import Genome, shorten_names
+from db_ingest.names import check_attribute, check_dataset
+from db_ingest.naming import Naming
+
+if TYPE_CHECKING:
+    from db_ingest.derived import Wanted
+    from db_ingest.seqdataloader import Array, SignalColumn
+
+TYPE = "seqdataloader"
+"""Type of a track that came from an array of seqdataloader's."""
+
+
+def import_array(
+    source_array: str,
+    tdb_array: str,
+    *,
+    ref_fasta: str | None = None,
+    attributes: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    overwrite: bool = False,
+    threads: int = 0,
+    dry_run: bool = False,
+) -> list[str]:
+    """Convert an array of seqdataloader's ``db_ingest`` into a new database, or into one of the same genome.
+
+    Its tasks become datasets, its float attributes signals and its integer attributes masks. A task without any value
+    of an attribute, which seqdataloader stores as NaN or as the lowest integer, becomes no track, and a chromosome
+    without any holds none. Names of chromosomes are matched as those of files are.
+
+    Intervals of masks are what the cells still show: stretches of ones and twos, one interval for each two in them, its
+    summit. Peaks that touch or overlap cannot be told apart: such a stretch becomes one interval, or one a summit, each
+    over the whole of it. Names, scores and strands are lost.
+
+    An import that was interrupted goes on where it ended when it is started again; tracks that were imported from the
+    same array are left as they are.
+
+    Args:
+        source_array: path or ``s3://`` URI of the array.
+        tdb_array: path or URI of the database; made if there is none.
+        ref_fasta: genome sequence to store, FASTA or 2bit.
+        attributes: attributes to take; None: all.
+        datasets: tasks to take; None: all.
+        overwrite: replace tracks that are there from another source.
+        threads: chunks of 2^24 bases worked on at a time; 0: as many as there are cores.
+        dry_run: say what would be done and do nothing.
+
+    Returns:
+        A line for each pair of task and attribute.
+
+    Raises:
+        InputError: no such array, unknown names, a genome unlike the database's, or cells that are no mask's.
+        RunError: another process is writing to the database, or the storage failed.
+    """
+    from db_ingest.derived import refuse_or_skip, write
+    from db_ingest.plan import existing_catalogue
+    from db_ingest.seqdataloader import open_array
+
+    existing = existing_catalogue(tdb_array)
+    with open_array(source_array) as array:
+        genome = existing.genome if existing else array.genome
+        for chosen, known, what in ((attributes, array.attributes, "attribute"), (datasets, array.tasks, "task")):
+            for name in chosen or ():
+                if name not in known:
+                    raise InputError(f"{source_array}: has no {what} {name!r}; it has {shorten_names(list(known), 12)}")
+        chromosomes = Naming(genome).match(source_array, array.sizes)
+        _store_sequence(tdb_array, array.genome, ref_fasta, dry_run)
+        with _opened(tdb_array, genome, dry_run) as (book, save):
+            wanted = [
+                _wanted(array, genome, chromosomes, attribute, task)
+                for attribute in attributes or array.attributes
+                for task in datasets or array.tasks
+            ]
+            todo = [item for item in wanted if refuse_or_skip(book, item, overwrite)]
+            lines = [f"{item.dataset} {item.attribute}: unchanged" for item in wanted if item not in todo]
+            if dry_run:
+                return lines + [f"would import {item.dataset} {item.attribute} as a {item.kind}" for item in todo]
+            for item, track in write(tdb_array, book, save, todo, threads, "import") if todo else ():
+                name = f"{item.dataset} {item.attribute}"
+                lines.append(f"imported {name} as a {item.kind}" if track else f"{name}: no values, left out")
+    return lines
+
+
+def _store_sequence(uri: str, genome: Genome, ref_fasta: str | None, dry_run: bool) -> None:
+    if ref_fasta is None:
+        return
+    from db_ingest.ingest import ingest
+
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = Path(folder) / "chrom.sizes"
+        sizes.write_text("".join(f"{n}\t{s}\n" for n, s in zip(genome.names, genome.sizes, strict=True)))
+        is_new = not catalogues.exists(uri)
+        ingest(uri, ref_fasta=ref_fasta, chrom_sizes=str(sizes) if is_new else None, dry_run=dry_run)
+
+
+@contextlib.contextmanager
+def _opened(uri: str, genome: Genome, dry_run: bool) -> Iterator[tuple[Catalogue, Callable[[], None]]]:
+    """The database to import into, made if there is none; see :func:`db_ingest.edit.changing`."""
+    if catalogues.exists(uri):
+        with changing(uri, dry_run=dry_run) as opened:
+            yield opened
+        return
+    book = Catalogue(genome)
+    if dry_run:
+        yield book, lambda: None
+        return
+    with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
+        if catalogues.exists(uri):
+            raise RunError(f"{uri}: another process has just made this database; run again")
+
+        def save() -> None:
+            lock.check()
+            book.save(uri)
+
+        try:
+            yield book, save
+        except InputError:
+            # The same run would fail again; of a new database nothing is left.
+            if not book.tracks:
+                storage.remove_contents(uri, keep=(storage.LOCK_NAME,))
+            raise
+
+
+@contextlib.contextmanager
+def open_column(genome: Genome, track: Track) -> Iterator[SignalColumn | None]:
+    """What an imported track came from; None if the array has changed since.
+
+    Raises:
+        InputError: there is no such array any more.
+    """
+    from db_ingest.seqdataloader import open_array
+
+    with open_array(track.source["path"]) as array:
+        if array.source["sha256"] != track.source["sha256"]:
+            yield None
+            return
+        chromosomes = Naming(genome).match(array.uri, array.sizes)
+        yield _column(array, genome, chromosomes, track.source["attribute"], track.source["task"])
+
+
+def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> Wanted:
+    from db_ingest.derived import Wanted
+
+    check_attribute(attribute, f"{array.uri}: attribute")
+    check_dataset(task, f"{array.uri}: task")
+    source = {**array.source, "attribute": attribute, "task": task}
+    origin = _column(array, genome, chromosomes, attribute, task)
+    return Wanted(attribute, task, array.kind(attribute), TYPE, source, {}, origin)
+
+
+def _column(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> SignalColumn:
+    from db_ingest.seqdataloader import MaskColumn, SignalColumn
+
+    column = MaskColumn if array.kind(attribute) == "mask" else SignalColumn
+    return column(array, genome, chromosomes, attribute, task)

@@ -1,0 +1,168 @@
+"""Where tasks run: threads of this process, processes of this machine, or a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from db_ingest import storage, tasks
+from db_ingest.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Workers that take tasks.
+
+    Args:
+        executor: runs them.
+        slots: tasks run at a time.
+        threads: that a task reading one file alone may use.
+        reports: whether workers count bases as they go; otherwise a task counts when it is done.
+        elsewhere: whether workers run on machines with an environment of their own.
+    """
+
+    executor: Executor
+    slots: int
+    threads: int
+    reports: bool
+    elsewhere: bool = False
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    import psutil
+
+    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[int], None]) -> Iterator[Crew]:
+    """Hire workers; what they have not begun is given up when the block ends with an error.
+
+    Args:
+        workers: processes; 1 works in this one.
+        threads: threads a worker; 0 shares the cores among the workers.
+        scheduler: ``tcp://host:port`` of a Dask scheduler, ``local`` for a cluster on this machine, or None.
+        advance: told of bases done.
+
+    Raises:
+        InputError: Dask is not installed or no scheduler answers.
+    """
+    threads = threads or max(1, cores() // workers)
+    if scheduler is not None:
+        with _dask(scheduler, workers, threads) as hired:
+            yield hired
+    elif workers == 1:
+        tasks.report_to(advance)
+        storage.configure(threads=threads)
+        with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
+            yield Crew(executor, threads, threads, reports=True)
+    else:
+        with _processes(workers, threads, advance) as hired:
+            yield hired
+
+
+@contextlib.contextmanager
+def _giving_up(executor: Executor) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        executor.shutdown(wait=True, cancel_futures=True)
+        raise
+
+
+@contextlib.contextmanager
+def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> Iterator[Crew]:
+    """Spawned processes: one that has loaded TileDB must not fork."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    done: Queue[int | None] = context.Queue()
+
+    def listen() -> None:
+        while (bases := done.get()) is not None:
+            advance(bases)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        with (
+            ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(done, threads)) as executor,
+            _giving_up(executor),
+        ):
+            with _deaf_to_interrupts():
+                # One process is started a task as long as none is idle.
+                for _ in range(workers):
+                    executor.submit(os.getpid)
+            yield Crew(executor, workers, threads, reports=True)
+    except BrokenExecutor as error:
+        raise RunError(
+            "a worker process ended before its work was done (out of memory?); what is done stays, run again to go on"
+        ) from error
+    finally:
+        done.put(None)
+        listener.join(timeout=5)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back from this thread, and for good from the processes that it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(done: Queue[int | None], threads: int) -> None:
+    """Set up a worker process: the parent alone answers Ctrl-C, and a worker does not outlive it."""
+    import multiprocessing
+    from multiprocessing import connection
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tasks.report_to(done.put)
+    storage.configure(threads=threads)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _dask(scheduler: str, workers: int, threads: int) -> Iterator[Crew]:
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError("--scheduler needs Dask; install it with: pip install 'kerasgen[distributed]'") from error
+    dask: Any = distributed
+    with contextlib.ExitStack() as stack:
+        if scheduler == "local":
+            cluster: Any = stack.enter_context(
+                dask.LocalCluster(n_workers=workers, threads_per_worker=threads, dashboard_address=None)
+            )
+        else:
+            cluster = scheduler
+        try:
+            client = stack.enter_context(dask.Client(cluster, timeout="20s"))
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+        slots = sum(client.nthreads().values())
+        if not slots:
+            raise RunError(f"--scheduler {scheduler}: the cluster has no workers")
+        executor = stack.enter_context(client.get_executor(pure=False))
+        with _giving_up(executor):
+            yield Crew(executor, slots, 1, reports=False, elsewhere=True)

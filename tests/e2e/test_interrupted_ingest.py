@@ -1,0 +1,336 @@
+"""Ingests that are killed, interrupted or disturbed at any moment: what is finished stays, the same run goes on.
+
+The genome has chunks enough for a track to be caught half done; nearly all of it is empty.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyBigWig
+import pytest
+import tiledb
+
+from db_ingest import catalogue as catalogues
+from db_ingest.reader import Reader
+
+pytestmark = pytest.mark.slow
+
+SIZES = {"chr1": 33_000_000, "chr2": 2_500_000}
+CHUNKS = 3
+SEED = int(os.environ.get("KERASGEN_TEST_SEED", "20261121"))
+
+
+@dataclass
+class Experiment:
+    """Inputs, the command that ingests them, and what it takes and makes when nothing disturbs it."""
+
+    folder: Path
+    seconds_to_lock: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def bigwigs(self) -> dict[tuple[str, str], Path]:
+        return {("signal", d): self.folder / f"{d}.bw" for d in ("counts", "fractions")}
+
+    def command(self, database: Path, *words: str, table: str = "samples.tsv") -> list[str]:
+        return [
+            str(Path(sys.executable).parent / "gen_ingest"),
+            f"--tdb_array={database}",
+            f"--tiledb_metadata={self.folder / table}",
+            f"--attribute_config_file={self.folder}/types.tsv",
+            f"--chrom_sizes={self.folder}/genome.sizes",
+            *words,
+        ]
+
+
+def write_bigwig(path: Path, rng: np.random.Generator, fractions: bool) -> None:
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader(list(SIZES.items()))
+        for name, size in SIZES.items():
+            starts = np.unique(rng.integers(0, size - 10, 1_000))
+            values = rng.integers(1, 9, len(starts)) + (0.25 if fractions else 0)
+            file.addEntries(
+                [name] * len(starts), starts.tolist(), ends=(starts + 1).tolist(), values=values.astype(float).tolist()
+            )
+
+
+def started(command: list[str]) -> subprocess.Popen[str]:
+    """A process in a group of its own."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_lock(database: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a process has the database, or has ended."""
+    known = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            if any(file.path == str(database / ".lock") for file in known.open_files()):
+                return
+        except psutil.Error:
+            pass
+        time.sleep(0.005)
+
+
+def document(database: Path) -> dict[str, Any]:
+    return json.loads((database / "catalogue.json").read_text())
+
+
+def what_is_kept(database: Path) -> dict[tuple[str, str], Any]:
+    """Folder, summary and checksums of each track."""
+    return {
+        (t["attribute"], t["dataset"]): (t["folder"], t["summary"], t["checksums"])
+        for t in document(database)["tracks"]
+    }
+
+
+def checksums_of_cells(database: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """CRC-32 of each track's cells by chromosome, by TileDB and zlib alone."""
+    book, found = document(database), {}
+    for track in book["tracks"]:
+        checksums = found[track["attribute"], track["dataset"]] = {}
+        with tiledb.open(str(database / track["folder"] / track["attribute"])) as array:
+            for place in book["genome"]["chromosomes"]:
+                stretch = array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"]
+                checksums[place["name"]] = f"{zlib.crc32(stretch):08x}"
+    return found
+
+
+def check_intervals(database: Path, folder: Path) -> None:
+    book = document(database)
+    track = next(t for t in book["tracks"] if t["attribute"] == "peaks")
+    with tiledb.open(str(database / "intervals" / "peaks")) as array:
+        found = array[track["row"], :]
+    starts = {c["name"]: c["offset"] for c in book["genome"]["chromosomes"]}
+    lines = [line.split("\t") for line in (folder / "p.narrowPeak").read_text().splitlines()]
+    assert sorted(found["start"].tolist()) == sorted(starts[line[0]] + int(line[1]) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("experiment")
+    rng = np.random.default_rng(1)
+    (folder / "genome.sizes").write_text("".join(f"{name}\t{size}\n" for name, size in SIZES.items()))
+    (folder / "types.tsv").write_text("signal\tbigwig\ncuts\tfragments\npeaks\tnarrowPeak\n")
+    for dataset, fractions in (("counts", False), ("fractions", True), ("other", True)):
+        write_bigwig(folder / f"{dataset}.bw", rng, fractions)
+    spans = [(name, int(s)) for name, size in SIZES.items() for s in np.sort(rng.integers(0, size - 500, 500))]
+    (folder / "f.tsv").write_text("".join(f"{c}\t{s}\t{s + 200}\tAAA\t1\n" for c, s in spans))
+    (folder / "p.narrowPeak").write_text("".join(f"{c}\t{s}\t{s + 300}\tp\t0\t.\t1\t-1\t-1\t90\n" for c, s in spans))
+    (folder / "samples.tsv").write_text(
+        "dataset\tsignal\tcuts\tpeaks\ncounts\tcounts.bw\tf.tsv\ttp\nfractions\tfractions.bw\n".replace(
+            "\ttp\n", "\tp.narrowPeak\n"
+        )
+    )
+    (folder / "changed.tsv").write_text("dataset\tsignal\ncounts\tother.bw\nnew\tfractions.bw\nnewer\tother.bw\n")
+    made = Experiment(folder)
+    for _ in range(2):
+        # The second time with everything compiled.
+        database = folder / "whole"
+        subprocess.run(["rm", "-rf", str(database)], check=True)
+        begin = time.monotonic()
+        process = started(made.command(database, "--workers=1"))
+        wait_for_lock(database, process)
+        made.seconds_to_lock = time.monotonic() - begin
+        _, said = process.communicate()
+        made.seconds = time.monotonic() - begin
+        assert process.returncode == 0, said
+    print(f"seed {SEED}; locked after {made.seconds_to_lock:.2f} s, done after {made.seconds:.2f} s")
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(experiment: Experiment) -> dict[tuple[str, str], Any]:
+    """What an uninterrupted run keeps, checked against the files."""
+    database = experiment.folder / "whole"
+    kept = what_is_kept(database)
+    assert {track: checksums for track, (_, _, checksums) in kept.items()} == checksums_of_cells(database)
+    check_intervals(database, experiment.folder)
+    book = catalogues.load(str(database))
+    reader = Reader(str(database))
+    for (attribute, dataset), path in experiment.bigwigs.items():
+        track = book.track(attribute, dataset)
+        with pyBigWig.open(str(path)) as file:
+            for name, size in SIZES.items():
+                start = book.genome.offset(name)
+                found = reader.read(track.member, track.row, np.array([start]), np.array([start + size]))
+                covered = np.zeros(size, np.float32)
+                for first, last, value in file.intervals(name):
+                    covered[first:last] = value
+                np.testing.assert_array_equal(found, covered)
+    reader.close()
+    return kept
+
+
+def check_whole(database: Path, experiment: Experiment, whole: dict[tuple[str, str], Any]) -> None:
+    assert what_is_kept(database) == whole
+    assert checksums_of_cells(database) == {track: checksums for track, (_, _, checksums) in whole.items()}
+    check_intervals(database, experiment.folder)
+    assert document(database)["staged"] == []
+
+
+def check_finished(database: Path, whole: dict[tuple[str, str], Any]) -> None:
+    """Whatever happened, there is no catalogue, or one of whole tracks."""
+    if (database / "catalogue.json").exists():
+        assert what_is_kept(database).items() <= whole.items()
+
+
+@pytest.mark.parametrize(("workers", "kills"), [(1, 40), (2, 10)])
+def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experiment, whole, tmp_path, workers, kills):
+    chance = random.Random(SEED + workers)
+    databases, rounds, left = 0, 0, kills
+    database = tmp_path / "db0"
+    while left or database.exists():
+        process = started(experiment.command(database, f"--workers={workers}"))
+        if left:
+            extra = 0.0 if workers == 1 else experiment.seconds_to_lock
+            moment = chance.uniform(0.9 * experiment.seconds_to_lock, experiment.seconds + extra)
+            try:
+                process.wait(moment)
+            except subprocess.TimeoutExpired:
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.kill()
+                left -= 1
+                rounds += 1
+                process.communicate()
+                _, alive = psutil.wait_procs(children, timeout=30)
+                assert not alive, "workers outlive the process that hired them"
+                check_finished(database, whole)
+                if rounds < 6:
+                    continue
+                # Killed often enough: to the end.
+                process = started(experiment.command(database, f"--workers={workers}"))
+        _, said = process.communicate()
+        assert process.returncode == 0, f"seed {SEED}: {said}"
+        check_whole(database, experiment, whole)
+        print(f"seed {SEED}, workers {workers}: whole after {rounds} kills")
+        subprocess.run(["rm", "-rf", str(database)], check=True)
+        databases += 1
+        rounds = 0
+        database = tmp_path / f"db{databases}"
+    assert databases >= kills // 6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_control_c_is_one_line_and_the_same_run_goes_on(experiment, whole, tmp_path, workers):
+    chance = random.Random(SEED + 10 + workers)
+    database, interrupted = tmp_path / "db", 0
+    for _ in range(5):
+        process = started(experiment.command(database, f"--workers={workers}"))
+        wait_for_lock(database, process)
+        time.sleep(chance.uniform(0, experiment.seconds - experiment.seconds_to_lock) * (workers + 1) / 2)
+        # As a terminal does: to the whole group.
+        os.killpg(process.pid, signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+        if "track(s) written" in out:
+            break
+        interrupted += 1
+        assert said == "gen_ingest: error: interrupted\n", f"seed {SEED}"
+        assert (process.returncode, out) == (1, ""), f"seed {SEED}"
+        check_finished(database, whole)
+    assert interrupted
+    process = started(experiment.command(database, f"--workers={workers}"))
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    check_whole(database, experiment, whole)
+
+
+def test_worker_that_is_killed_is_one_line_and_the_same_run_goes_on(experiment, whole, tmp_path):
+    database = tmp_path / "db"
+    process = started(experiment.command(database, "--workers=2"))
+    # A pool of processes may lock up if one ends while it is being started; that is Python's.
+    while not list(database.glob("*/*/__commits/*")):
+        time.sleep(0.005)
+    spawned = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+    spawned[0].kill()
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert said.count("\n") == 1
+    assert re.match(r"gen_ingest: error: a worker process ended", said)
+    check_finished(database, whole)
+    process = started(experiment.command(database, "--workers=2"))
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    check_whole(database, experiment, whole)
+
+
+def test_second_writer_is_refused_while_the_first_goes_on(experiment, whole, tmp_path):
+    database = tmp_path / "db"
+    first = started(experiment.command(database))
+    wait_for_lock(database, first)
+    second = subprocess.run(experiment.command(database), capture_output=True, text=True, check=False)
+    assert first.poll() is None, "the first writer is meant to be at work still"
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == (
+        f"gen_ingest: error: {database}: another process is writing to this database; wait for it to end\n"
+    )
+    _, said = first.communicate()
+    assert first.returncode == 0, said
+    check_whole(database, experiment, whole)
+
+
+@pytest.fixture
+def windows(experiment: Experiment) -> Iterator[Any]:
+    """Positions around entries of all bigWigs in every chunk, and what each file has there."""
+    book = catalogues.load(str(experiment.folder / "whole"))
+    places = []
+    for path in (experiment.folder / f"{name}.bw" for name in ("counts", "fractions", "other")):
+        with pyBigWig.open(str(path)) as file:
+            for name in SIZES:
+                entries = file.intervals(name)
+                places += [(name, entry[0]) for entry in entries[::10]]
+    places = sorted(set(places), key=lambda place: book.genome.offset(place[0]) + place[1])
+    positions = np.array([book.genome.offset(name) + base for name, base in places])
+    assert len({book.genome.chunk_of(position) for position in positions}) == CHUNKS
+    truth = {}
+    for key in ("counts", "fractions", "other"):
+        with pyBigWig.open(str(experiment.folder / f"{key}.bw")) as file:
+            values = [file.values(name, base, base + 1)[0] for name, base in places]
+        truth[key] = np.nan_to_num(np.array(values, np.float32))
+    return positions, truth
+
+
+def test_reader_sees_whole_tracks_only_while_they_are_written_and_replaced(experiment, windows, tmp_path):
+    positions, truth = windows
+    database = tmp_path / "db"
+    subprocess.run(["cp", "-r", str(experiment.folder / "whole"), str(database)], check=True)
+    process = started(experiment.command(database, "--overwrite", table="changed.tsv"))
+    seen: list[frozenset[tuple[str, str]]] = []
+    while True:
+        ended = process.poll() is not None
+        book = catalogues.load(str(database))
+        state = set()
+        reader = Reader(str(database))
+        for track in book.tracks:
+            if track.attribute != "signal":
+                continue
+            found = reader.read(track.member, track.row, positions, positions + 1)
+            (match,) = [key for key, values in truth.items() if np.array_equal(found, values)]
+            state.add((track.dataset, match))
+        reader.close()
+        if not seen or seen[-1] != state:
+            seen.append(frozenset(state))
+        if ended:
+            break
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert seen[0] == {("counts", "counts"), ("fractions", "fractions")}
+    assert seen[-1] == {("counts", "other"), ("fractions", "fractions"), ("new", "fractions"), ("newer", "other")}
+    assert len(seen) > 2, "no state in between was seen"
+    for before, after in itertools.pairwise(seen):
+        assert {dataset for dataset, _ in before} <= {dataset for dataset, _ in after}
