@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import tiledb
@@ -69,6 +71,57 @@ def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces:
     return [
         summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], member.partition("/")[0]) for p in pieces
     ]
+
+
+class Putter:
+    """Writes chunks of one row, one behind another or in threads of its own while the next is being built.
+
+    Args:
+        uri, member, row: where to.
+        threads: chunks written at a time beside the one being built; 1 writes in the caller's thread.
+    """
+
+    def __init__(self, uri: str, member: str, row: int, *, threads: int = 1) -> None:
+        self._place = (uri, member, row)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._written: deque[Future[np.ndarray]] = deque()
+        self._most = threads
+        self._dtype, self._fill = schema.CELLS[member.partition("/")[0]]
+
+    def cells(self, length: int) -> np.ndarray:
+        """Memory to build a chunk in, filled with the missing value; what an earlier chunk used, where it is free."""
+        memory = None
+        if self._pool is None:
+            memory = buffer(self._dtype, length)
+        elif len(self._written) >= self._most:
+            memory = self._written.popleft().result()
+        cells = np.empty(length, self._dtype) if memory is None or len(memory) < length else memory[:length]
+        cells.fill(self._fill)
+        return cells
+
+    def put(self, first: int, cells: np.ndarray) -> None:
+        """Write ``cells`` at position ``first``; they are no more the caller's."""
+        if self._pool is None:
+            put(*self._place, first, cells)
+        else:
+            self._written.append(self._pool.submit(self._put, first, cells))
+
+    def _put(self, first: int, cells: np.ndarray) -> np.ndarray:
+        put(*self._place, first, cells)
+        return cells
+
+    def __enter__(self) -> Putter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is None:
+            return
+        with self._pool:
+            if kind is None:
+                for written in self._written:
+                    written.result()
+            else:
+                self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def buffer(dtype: type, length: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from db_ingest.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder
 from db_ingest.progress import progress
 
 MANY = 4096
-"""Fragments up to which an array opens and reads as quickly as with few; see ``benchmarks/``."""
+"""Fragments of an array up to which merging is not worth its time: once listed, it opens and reads hardly slower."""
 
 SMALL_BYTES = 4 * 2**20
 """Fragments of more bytes on disk are not merged: it would cost more than it gains."""
@@ -271,12 +271,12 @@ def plan_merges(ordered: Iterable[Stored], cell_bytes: int) -> list[Merge]:
 
 def _perform(uri: str, book: Catalogue, works: Sequence[_Work], check: Callable[[], None]) -> None:
     merges = [(work.folder.member, merge) for work in works for merge in work.merges]
-    with progress("merge", sum(merge.last - merge.first for _, merge in merges), "cells") as advance:
-        for member, merge in merges:
-            check()
-            _merge(uri, member, merge)
-            advance(merge.last - merge.first)
     if merges:
+        with progress("merge", sum(merge.last - merge.first for _, merge in merges), "cells") as advance:
+            for member, merge in merges:
+                check()
+                _merge(uri, member, merge)
+                advance(merge.last - merge.first)
         works = _plan(uri, book)
     check()
     lists = {

@@ -70,5 +70,8 @@ def overlaps(spans: Spans, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def runs(flags: np.ndarray) -> Spans:
     """Starts and ends of the stretches of True in ``(n,) bool``."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return edges[::2].astype(np.int64), edges[1::2].astype(np.int64)
+    edges = np.flatnonzero(flags[1:] != flags[:-1]) + 1
+    first = [0] if len(flags) and flags[0] else []
+    last = [len(flags)] if len(flags) and flags[-1] else []
+    edges = np.concatenate([first, edges, last]).astype(np.int64)
+    return edges[::2], edges[1::2]

@@ -255,7 +255,7 @@ def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[Checked]:
                 attribute, cell.dataset if group is None else f"{cell.dataset}.{group}", Channel(known.strand, group)
             ),
             path,
-            source,
+            source if group is None else {**source, "group": group},
             settings,
             options,
             chromosomes,

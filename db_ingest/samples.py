@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import FORMATS
 from db_ingest.inputs import is_uri
+from db_ingest.names import check_attribute, check_dataset
 
 _PEAK, _AMBIG = "bed_summit_from_last_col", "bed_no_summit"
 _STRANDED = {f"count_bigwig_{strand}_5p": "bigwig" for strand in ("plus", "minus", "unstranded")}
@@ -29,8 +29,6 @@ PRESETS: dict[str, dict[str, str]] = {
     "generic_bigwig": {"bigwig_track": "bigwig", "ambig_peak": _AMBIG},
 }
 """Attribute types of the layouts that kerasAC's users have, by the name of ``--attribute_config``."""
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,7 @@ def _read_yaml(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:
-    if not _NAME.fullmatch(name):
-        raise InputError(f"{path}: attribute {name!r}; expected letters, digits and _ . + - only")
+    check_attribute(name, f"{path}: attribute")
     kind = entry.pop("type", None)
     if kind not in FORMATS:
         raise InputError(f"{path}: attribute {name!r} has type {kind!r}; expected one of {', '.join(FORMATS)}")
@@ -187,8 +184,7 @@ def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[
         dataset = row.pop("dataset", "")
         if not dataset:
             raise InputError(f"{path}:{number}: no dataset name")
-        if "," in dataset or dataset == "None":
-            raise InputError(f"{path}:{number}: dataset {dataset!r}; a name may hold no comma and may not be None")
+        check_dataset(dataset, f"{path}:{number}: dataset")
         if dataset in seen:
             raise InputError(f"{path}:{number}: dataset {dataset!r} is there already, on line {seen[dataset]}")
         seen[dataset] = number

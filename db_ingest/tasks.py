@@ -6,6 +6,7 @@ chunk that an interrupted writer finished is summarised from what is stored inst
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -181,30 +182,32 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
     member = schema.member(folder, output.attribute, bin)
     if task.folder is None:
         arrays.create(task.uri, member, task.genome)
-    dtype, fill = schema.CELLS[folder]
+    read = reader.read if bin == 1 else functools.partial(_read_bins, reader)
     parts: list[Part] = []
-    for index in task.chunks if task.chunks is not None else range(genome.chunk_count):
-        first, last = genome.chunk(index)
-        pieces = [piece for piece in genome.pieces(first, last) if piece.chromosome in reader.chromosomes]
-        if pieces and index in output.done.get(folder, ()):
-            parts += arrays.stored_parts(task.uri, member, output.row, first, last, pieces)
-        elif pieces:
-            cells = arrays.buffer(dtype, last - first)
-            cells.fill(fill)
-            for piece in pieces:
-                if bin == 1:
-                    values = reader.read(piece.chromosome, piece.start, piece.end, channel)
-                else:
-                    values = reader.read_bins(piece.chromosome, piece.start, piece.end)  # type: ignore[attr-defined]
-                into = cells[piece.at : piece.at + len(values)]
-                if folder == "signal":
-                    into[:] = values
-                elif not to_counts(values, into):
-                    return None
-                parts.append(summarise(piece.chromosome, piece.start, into, folder))
-            arrays.put(task.uri, member, output.row, first, cells)
-        _advance(sum(piece.end - piece.start for piece in pieces))
+    with arrays.Putter(task.uri, member, output.row, threads=1 if task.chunks else task.threads) as putter:
+        for index in task.chunks if task.chunks is not None else range(genome.chunk_count):
+            first, last = genome.chunk(index)
+            pieces = [piece for piece in genome.pieces(first, last) if piece.chromosome in reader.chromosomes]
+            if pieces and index in output.done.get(folder, ()):
+                parts += arrays.stored_parts(task.uri, member, output.row, first, last, pieces)
+            elif pieces:
+                cells = putter.cells(last - first)
+                for piece in pieces:
+                    values = read(piece.chromosome, piece.start, piece.end, channel)
+                    into = cells[piece.at : piece.at + len(values)]
+                    if folder == "signal":
+                        into[:] = values
+                    elif not to_counts(values, into):
+                        return None
+                    parts.append(summarise(piece.chromosome, piece.start, into, folder))
+                putter.put(first, cells)
+            _advance(sum(piece.end - piece.start for piece in pieces))
     return parts
+
+
+def _read_bins(reader: Any, chromosome: str, first: int, last: int, channel: int) -> np.ndarray:
+    values: np.ndarray = reader.read_bins(chromosome, first, last)
+    return values
 
 
 def _write_sequence(task: Task) -> Written:

@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from db_ingest import storage, tasks
+from db_ingest import storage
 from db_ingest.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -62,13 +62,19 @@ def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[i
         with _dask(scheduler, workers, threads) as hired:
             yield hired
     elif workers == 1:
-        tasks.report_to(advance)
+        _report_to(advance)
         storage.configure(threads=threads)
         with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
             yield Crew(executor, threads, threads, reports=True)
     else:
         with _processes(workers, threads, advance) as hired:
             yield hired
+
+
+def _report_to(advance: Callable[[int], None]) -> None:
+    from db_ingest import tasks
+
+    tasks.report_to(advance)
 
 
 @contextlib.contextmanager
@@ -130,7 +136,7 @@ def _begin(done: Queue[int | None], threads: int) -> None:
     from multiprocessing import connection
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tasks.report_to(done.put)
+    _report_to(done.put)
     storage.configure(threads=threads)
     parent = multiprocessing.parent_process()
 

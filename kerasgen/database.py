@@ -56,7 +56,7 @@ class Database:
             if self._raw is None:
                 from db_ingest.reader import Reader
 
-                self._raw = Reader(self.uri)
+                self._raw = Reader(self.uri, self.commit)
             return self._raw
 
     @property

@@ -224,7 +224,8 @@ def _read_layout(path: Path, data: mmap.mmap) -> _Layout:
         raise InputError(f"{path}: truncated at {size:,} bytes; the end mark of a bigWig is missing")
     try:
         chromosomes = _read_chromosomes(data, order, chromosomes_at)
-        blocks = _read_index(data, order, index_at)
+        # libBigWig writes no index where there are no values.
+        blocks = _read_index(data, order, index_at) if index_at else np.zeros(0, _leaf("="))
         extremes = _read_extremes(data, order, summary_at) if summary_at else None
     except (struct.error, ValueError, OverflowError) as error:
         raise InputError(f"{path}: damaged chromosome list or index ({error})") from error
@@ -263,9 +264,8 @@ def _read_index(data: mmap.mmap, order: str, at: int) -> np.ndarray:
     """Place on the genome and in the file of each block, by place."""
     if struct.unpack_from(order + "I", data, at)[0] != _INDEX:
         raise ValueError(f"no index at byte {at:,}")
-    uint, long = order + "u4", order + "u8"
-    branch = np.dtype([("chromosome", uint), ("start", uint), ("last", uint), ("end", uint), ("offset", long)])
-    leaf = np.dtype([*branch.descr, ("bytes", long)])
+    leaf = _leaf(order)
+    branch = np.dtype(leaf.descr[:-1])
     leaves, nodes, seen = [], [at + _INDEX_HEADER_BYTES], set[int]()
     while nodes:
         node = nodes.pop()
@@ -277,10 +277,10 @@ def _read_index(data: mmap.mmap, order: str, at: int) -> np.ndarray:
         # A copy: the file cannot be closed while an array looks into it.
         items = np.frombuffer(data[node + 4 : node + 4 + count * kind.itemsize], kind, count)
         if is_leaf:
-            leaves.append(items.astype(leaf.newbyteorder("=")))
+            leaves.append(items.astype(_leaf("=")))
         else:
             nodes.extend(int(child) for child in items["offset"])
-    found = np.concatenate(leaves) if leaves else np.zeros(0, leaf.newbyteorder("="))
+    found = np.concatenate(leaves) if leaves else np.zeros(0, _leaf("="))
     if (found["chromosome"] != found["last"]).any():
         raise ValueError("a block of two chromosomes")
     found = found[np.lexsort((found["start"], found["chromosome"]))]
@@ -288,6 +288,14 @@ def _read_index(data: mmap.mmap, order: str, at: int) -> np.ndarray:
     ends = np.maximum.accumulate(found["chromosome"].astype(np.int64) << 32 | found["end"])
     found["end"] = ends & 0xFFFFFFFF
     return found
+
+
+def _leaf(order: str) -> np.dtype:
+    """A block as the index has it: its place on the genome and in the file."""
+    uint, long = order + "u4", order + "u8"
+    return np.dtype(
+        [("chromosome", uint), ("start", uint), ("last", uint), ("end", uint), ("offset", long), ("bytes", long)]
+    )
 
 
 def _read_extremes(data: mmap.mmap, order: str, at: int) -> tuple[float, float] | None:

@@ -44,7 +44,7 @@ def database(inputs, uri) -> str:
     )
     types = inputs.text("types.yaml", "counts: {type: bigwig, missing: nan}\nreal: bigwig\npeaks: narrowPeak\n")
     ingest(uri, str(table), ref_fasta=str(inputs.fasta()), attribute_config_file=str(types))
-    levels(uri, ["real"], [7], aggregation="max")
+    levels(uri, ["real"], bins=[7], aggregation="max")
     return uri
 
 
