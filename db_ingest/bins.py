@@ -32,7 +32,7 @@ def aggregate(values: np.ndarray, bin: int, aggregation: str) -> np.ndarray:
     Args:
         values: ``(bases,) float32`` from the start of a bin, NaN where there is none.
         bin: bp a bin; the last may have fewer.
-        aggregation: one of :data:`db_ingest.levels.AGGREGATIONS`.
+        aggregation: one of :data:`db_ingest.upkeep.levels.AGGREGATIONS`.
 
     Returns:
         ``(bins,) float32``.

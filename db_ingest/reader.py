@@ -50,7 +50,8 @@ class Reader:
 
     def _rows_left(self, member: str) -> set[int] | None:
         """Rows of a member that tracks have, if the database has changed; what has a row now had it before."""
-        from db_ingest import catalogue, fragments
+        from db_ingest import catalogue
+        from db_ingest.upkeep import fragments
 
         if self._commit is None:
             return None

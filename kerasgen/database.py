@@ -175,7 +175,7 @@ class Database:
         Raises:
             InputError: a start that is not on the grid, or an unknown aggregation.
         """
-        from db_ingest.levels import AGGREGATIONS
+        from db_ingest.upkeep.levels import AGGREGATIONS
 
         if aggregation not in AGGREGATIONS:
             raise InputError(f"aggregation {aggregation!r}: expected one of {', '.join(AGGREGATIONS)}")

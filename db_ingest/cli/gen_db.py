@@ -10,10 +10,10 @@ from db_ingest.cli.base import Command, Flag, run_group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from db_ingest.consolidate import Consolidation
-    from db_ingest.copying import CopyResult
-    from db_ingest.levels import LevelsResult
-    from db_ingest.verify import Verification
+    from db_ingest.upkeep.consolidate import Consolidation
+    from db_ingest.upkeep.copying import CopyResult
+    from db_ingest.upkeep.levels import LevelsResult
+    from db_ingest.upkeep.verify import Verification
 
 _DATABASE = Flag("path or s3:// URI of the database", metavar="URI")
 _DRY_RUN = Flag("say what would be done and do nothing")
@@ -65,7 +65,7 @@ COMMANDS = {
     ),
     "verify": Command(
         prog="gen_db verify",
-        function="db_ingest.verify:verify",
+        function="db_ingest.upkeep.verify:verify",
         report=_report_verification,
         epilog="example: gen_db verify --tdb_array db --sources",
         flags={
@@ -80,7 +80,7 @@ COMMANDS = {
     ),
     "export": Command(
         prog="gen_db export",
-        function="db_ingest.export:export",
+        function="db_ingest.upkeep.export:export",
         report=_report,
         epilog="example: gen_db export --tdb_array db --attribute fc_bigwig --dataset rep1 --out rep1.fc.bw",
         flags={
@@ -99,7 +99,7 @@ COMMANDS = {
     ),
     "drop": Command(
         prog="gen_db drop",
-        function="db_ingest.edit:drop",
+        function="db_ingest.upkeep.edit:drop",
         report=_report_lines,
         epilog="'gen_db consolidate' gives the space back",
         flags={
@@ -112,7 +112,7 @@ COMMANDS = {
     ),
     "rename": Command(
         prog="gen_db rename",
-        function="db_ingest.edit:rename",
+        function="db_ingest.upkeep.edit:rename",
         report=_report_lines,
         epilog="example: gen_db rename --tdb_array db --dataset rep1 --to K562_rep1",
         flags={
@@ -125,7 +125,7 @@ COMMANDS = {
     ),
     "merge": Command(
         prog="gen_db merge",
-        function="db_ingest.merge:merge",
+        function="db_ingest.upkeep.merge:merge",
         report=_report_lines,
         epilog=(
             "example: gen_db merge --tdb_array db --attribute count_bigwig_plus_5p count_bigwig_minus_5p "
@@ -144,7 +144,7 @@ COMMANDS = {
     ),
     "levels": Command(
         prog="gen_db levels",
-        function="db_ingest.levels:levels",
+        function="db_ingest.upkeep.levels:levels",
         report=_report_result,
         epilog="example: gen_db levels --tdb_array db --attributes fc_bigwig --bins 25 128",
         flags={
@@ -159,14 +159,14 @@ COMMANDS = {
     ),
     "consolidate": Command(
         prog="gen_db consolidate",
-        function="db_ingest.consolidate:consolidate",
+        function="db_ingest.upkeep.consolidate:consolidate",
         report=_report_consolidation,
         epilog="the database can be read meanwhile; may be interrupted at any moment",
         flags={"tdb_array": _DATABASE, "dry_run": _DRY_RUN},
     ),
     "copy": Command(
         prog="gen_db copy",
-        function="db_ingest.copying:copy",
+        function="db_ingest.upkeep.copying:copy",
         report=_report_result,
         epilog="example: gen_db copy --tdb_array db --to s3://bucket/db --datasets rep1 rep2",
         flags={
@@ -179,7 +179,7 @@ COMMANDS = {
     ),
     "import": Command(
         prog="gen_db import",
-        function="db_ingest.importing:import_array",
+        function="db_ingest.upkeep.importing:import_array",
         report=_report_lines,
         epilog="example: gen_db import --source_array seqdataloader_array --tdb_array db --ref_fasta hg38.fa",
         flags={

@@ -12,7 +12,7 @@ import pysam
 import pytest
 
 from db_ingest import ingest
-from db_ingest.levels import levels
+from db_ingest.upkeep.levels import levels
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "database.md"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from handmade import CHUNK, GENOME, Database
 
-from db_ingest import consolidate as module
-from db_ingest.consolidate import consolidate
 from db_ingest.errors import NoDatabaseError, RunError
 from db_ingest.reader import Reader
+from db_ingest.upkeep import consolidate as module
+from db_ingest.upkeep.consolidate import consolidate
 
 
 @pytest.fixture(autouse=True)

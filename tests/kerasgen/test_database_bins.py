@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db_ingest import ingest
 from db_ingest.errors import InputError
-from db_ingest.levels import levels
+from db_ingest.upkeep.levels import levels
 from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
 from kerasgen.regions import Windows

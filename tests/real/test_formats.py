@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from db_ingest.catalogue import Track
-from db_ingest.verify import verify
+from db_ingest.upkeep.verify import verify
 from kerasgen.database import Database
 
 pytestmark = pytest.mark.real

@@ -12,10 +12,10 @@ import pytest
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
-from db_ingest.edit import drop, rename
 from db_ingest.errors import InputError, NoDatabaseError, RunError
 from db_ingest.names import check_attribute, check_dataset
-from db_ingest.verify import verify
+from db_ingest.upkeep.edit import drop, rename
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 PEAKS = [("chr1", 100, 200, "a", 10, "+"), ("chrM", 0, 400, "d", 40, "+")]

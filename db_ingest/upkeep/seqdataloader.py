@@ -16,9 +16,9 @@ import numpy as np
 import tiledb
 
 from db_ingest import codes, intervals, schema, storage
-from db_ingest.derived import Origin
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome, Piece
+from db_ingest.upkeep.derived import Origin
 
 _WHAT = "an array of seqdataloader's db_ingest"
 

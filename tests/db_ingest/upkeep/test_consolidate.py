@@ -12,12 +12,12 @@ from handmade import CHUNK, GENOME, Database, fragments, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db_ingest import consolidate as module
 from db_ingest import storage
 from db_ingest.catalogue import Staged
-from db_ingest.consolidate import consolidate
 from db_ingest.errors import NoDatabaseError, RunError
-from db_ingest.verify import verify
+from db_ingest.upkeep import consolidate as module
+from db_ingest.upkeep.consolidate import consolidate
+from db_ingest.upkeep.verify import verify
 
 
 @pytest.fixture(autouse=True)
@@ -229,7 +229,7 @@ import os, signal, sys
 import tiledb
 import db_ingest.genome
 from db_ingest import arrays
-from db_ingest import consolidate as module
+from db_ingest.upkeep import consolidate as module
 db_ingest.genome.CHUNK = 64
 module._SECONDS_TO_LIST = {"local": 0, "remote": 0}
 module.MANY = 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from db_ingest import catalogue as catalogues
 from db_ingest.catalogue import SEQUENCE
-from db_ingest.selection import choose_tracks
+from db_ingest.upkeep.selection import choose_tracks
 
 
 @dataclass
@@ -59,8 +59,8 @@ def verify(
     Raises:
         InputError: no database there, or unknown names.
     """
-    from db_ingest.provenance import check_sources
-    from db_ingest.stored import check_stored
+    from db_ingest.upkeep.provenance import check_sources
+    from db_ingest.upkeep.stored import check_stored
 
     book = catalogues.load(tdb_array)
     tracks = choose_tracks(book, attributes, datasets)

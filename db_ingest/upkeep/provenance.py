@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from db_ingest import codes, importing, merge, schema
+from db_ingest import codes, schema
 from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import KerasgenError
 from db_ingest.formats import FORMATS, bed, sequence
@@ -23,7 +23,8 @@ from db_ingest.masks import read_mask
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.progress import progress
 from db_ingest.reader import Reader
-from db_ingest.stored import Damage
+from db_ingest.upkeep import importing, merge
+from db_ingest.upkeep.stored import Damage
 from db_ingest.workers import cores
 
 _STRETCH = 2**22
@@ -135,7 +136,7 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
         if inputs is None:
             datasets = ", ".join(track.source["datasets"])
             raise _NotComparedError(f"what it was pooled from ({datasets}) has changed since")
-        from db_ingest.pooling import Pooled
+        from db_ingest.upkeep.pooling import Pooled
 
         pooled = Pooled(check.reader, genome, inputs, track.source["how"])
         yield [(track, _Source(pooled.read, pooled.chromosomes))]

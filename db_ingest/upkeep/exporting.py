@@ -1,4 +1,4 @@
-"""Write the files of :mod:`db_ingest.export`, stretch by stretch."""
+"""Write the files of :mod:`db_ingest.upkeep.export`, stretch by stretch."""
 
 from __future__ import annotations
 
@@ -299,4 +299,4 @@ WRITERS: dict[str, Callable[[Job], str]] = {
     "broadpeak": write_broadpeak,
     "fasta": write_fasta,
 }
-"""What writes each format of :data:`db_ingest.export.FORMATS`."""
+"""What writes each format of :data:`db_ingest.upkeep.export.FORMATS`."""

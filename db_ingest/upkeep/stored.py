@@ -13,12 +13,12 @@ import tiledb
 
 from db_ingest import intervals, schema, storage
 from db_ingest.catalogue import Catalogue, Track
-from db_ingest.derived import has_value
 from db_ingest.errors import KerasgenError
 from db_ingest.genome import Genome
 from db_ingest.progress import progress
 from db_ingest.reader import Reader
 from db_ingest.summaries import Part, combine, summarise
+from db_ingest.upkeep.derived import has_value
 from db_ingest.workers import cores
 
 _SAME_SUM = 1e-9

@@ -20,9 +20,9 @@ from db_ingest import catalogue as catalogues
 from db_ingest import ingest, schema
 from db_ingest.catalogue import Level
 from db_ingest.cli.gen_db import COMMANDS
-from db_ingest.edit import drop, rename
 from db_ingest.errors import InputError, NoDatabaseError
-from db_ingest.verify import verify
+from db_ingest.upkeep.edit import drop, rename
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 PEAKS = [
@@ -257,7 +257,7 @@ def test_unreadable_data_is_damage_and_the_rest_is_still_read(database, capsys):
 
 
 def test_track_replaced_or_dropped_meanwhile_is_not_damaged(database, monkeypatch):
-    from db_ingest import stored
+    from db_ingest.upkeep import stored
 
     check = stored.check_stored
 

@@ -15,15 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db_ingest import catalogue as catalogues
-from db_ingest import derived, ingest, storage
+from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
-from db_ingest.edit import drop, rename
 from db_ingest.errors import InputError, RunError
 from db_ingest.genome import Genome
-from db_ingest.merge import merge
-from db_ingest.pooling import Pooled
 from db_ingest.reader import Reader
-from db_ingest.verify import verify
+from db_ingest.upkeep import derived
+from db_ingest.upkeep.edit import drop, rename
+from db_ingest.upkeep.merge import merge
+from db_ingest.upkeep.pooling import Pooled
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 NAN = np.nan
@@ -133,7 +134,7 @@ def test_every_base_is_that_of_numpy(database, how, threads):
 
 def test_several_chunks_and_stretches(inputs, uri, monkeypatch):
     monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
-    monkeypatch.setattr("db_ingest.pooling._STRETCH", 1_000)
+    monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", 1_000)
     sizes = {"chr1": 140_000, "chr2": 70_001}
     table = {}
     for dataset in ("a", "b"):
@@ -168,7 +169,7 @@ class Fake:
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(CELLS, min_size=1, max_size=5), how=st.sampled_from(["sum", "mean"]), stretch=st.integers(1, 7))
 def test_pooling_is_that_of_numpy(monkeypatch, rows, how, stretch):
-    monkeypatch.setattr("db_ingest.pooling._STRETCH", stretch)
+    monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", stretch)
     genome = Genome(("c",), (6,))
     tracks = [
         catalogues.Track("x", str(i), "signal", "bigwig", "signal", i, {}, {}, {}, {"c": str(i)}, "")
@@ -310,8 +311,8 @@ def test_interrupted_merge_goes_on_where_it_ended(inputs, uri, monkeypatch):
 
 def test_killed_merge_shows_no_half_a_track(database):
     code = (
-        "import os, db_ingest.derived as d\n"
-        "from db_ingest.merge import merge\n"
+        "import os, db_ingest.upkeep.derived as d\n"
+        "from db_ingest.upkeep.merge import merge\n"
         "combine = d.combine\n"
         "calls = []\n"
         "def die(parts):\n"
@@ -343,7 +344,7 @@ def test_killed_merge_shows_no_half_a_track(database):
         ({"datasets": ["r1"]}, "--datasets r1: expected two or more, each once"),
         ({"datasets": ["r1", "r2", "r1"]}, "--datasets r1 r2 r1: expected two or more, each once"),
         ({"into": "r2"}, "--into r2: is one of the datasets to pool"),
-        ({"into": "a,b"}, "--into 'a,b': a dataset's name"),
+        ({"into": "a,b"}, "--into 'a,b'; a name may"),
         ({"how": "max"}, "--how max: expected one of sum, mean"),
     ],
 )

@@ -72,7 +72,7 @@ def export(
     format, packed = _format(out, "sequence" if track is None else track.kind)
     if skip_zeros and (track is None or track.kind != "signal"):
         raise InputError("--skip_zeros: only signals have zeros to leave out")
-    from db_ingest import exporting
+    from db_ingest.upkeep import exporting
 
     job = exporting.Job(tdb_array, book.genome, track, out, packed, tuple(chroms or ()), skip_zeros, threads)
     return exporting.WRITERS[format](job)

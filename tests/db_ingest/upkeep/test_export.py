@@ -19,10 +19,10 @@ from db_ingest import catalogue as catalogues
 from db_ingest import ingest
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError
-from db_ingest.export import export
 from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.formats.text_writer import bedgraph_lines
 from db_ingest.reader import Reader
+from db_ingest.upkeep.export import export
 
 SIZES = {"chr1": 900, "chr10": 300, "chr2": 500, "chrM": 40}
 PEAK = ("chr1", 100, 200, "a", 10, "+", 1.5, 2.5, 3.5, 50)
@@ -133,7 +133,7 @@ def test_export_and_ingest_give_the_same_cells(inputs, tmp_path, runs, ending, s
                 file.addEntries(name, here.tolist(), values=values[name][here].tolist(), span=1)
     track = store(str(folder / "db"), inputs, original, "bigwig, missing: nan")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("db_ingest.exporting._STRETCH", stretch)
+        patch.setattr("db_ingest.upkeep.exporting._STRETCH", stretch)
         out = export_x(str(folder / "db"), folder / f"out{ending}")
     type = "bigwig" if ending == ".bw" else "bedgraph"
     covers = {name for name in names if not np.isnan(values[name]).all()}
@@ -198,7 +198,7 @@ def test_track_on_a_grid_is_written_base_by_base(inputs, uri, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_chromosome(inputs, uri, tmp_path, monkeypatch):
-    monkeypatch.setattr("db_ingest.exporting._STRETCH", 2**16)
+    monkeypatch.setattr("db_ingest.upkeep.exporting._STRETCH", 2**16)
     sizes = {"chr1": 8_000_000}
     with BigWigWriter(inputs.folder / "x.bw", sizes) as writer:
         starts = np.arange(0, 8_000_000, 200)
@@ -394,7 +394,7 @@ def test_mask_without_intervals_is_an_empty_file(inputs, uri, tmp_path):
 @pytest.mark.parametrize("ending", [".fa", ".fasta", ".fa.gz", ".fasta.bgz"])
 @pytest.mark.parametrize("stretch", [130, 2**22])
 def test_every_base_of_a_fasta_is_the_one_of_pysam(inputs, uri, tmp_path, monkeypatch, ending, stretch):
-    monkeypatch.setattr("db_ingest.exporting._STRETCH", stretch)
+    monkeypatch.setattr("db_ingest.upkeep.exporting._STRETCH", stretch)
     original = inputs.fasta(sizes=SIZES)
     ingest(uri, ref_fasta=str(original))
     out = tmp_path / f"out{ending}"
@@ -447,7 +447,7 @@ def test_failure_leaves_the_file_there_was(signal, tmp_path, monkeypatch):
     out = tmp_path / "out.bw"
     out.write_bytes(b"before")
     with monkeypatch.context() as patch:
-        patch.setattr("db_ingest.exporting.BigWigWriter.add", lambda *_: 1 / 0)
+        patch.setattr("db_ingest.upkeep.exporting.BigWigWriter.add", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             export_x(signal, out)
     assert out.read_bytes() == b"before"

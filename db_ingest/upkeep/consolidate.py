@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from db_ingest import catalogue as catalogues
-from db_ingest import fragments, storage
+from db_ingest import storage
 from db_ingest.catalogue import SEQUENCE, Catalogue
 from db_ingest.errors import KerasgenError
-from db_ingest.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder
 from db_ingest.progress import progress
+from db_ingest.upkeep import fragments
+from db_ingest.upkeep.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder
 
 MANY = 4096
 """Fragments of an array up to which merging is not worth its time: once listed, it opens and reads hardly slower."""

@@ -11,13 +11,14 @@ import tiledb
 from seqdataloader_writer import MISSING, SeqDataLoader, mask_of
 
 from db_ingest import catalogue as catalogues
-from db_ingest import derived, storage
+from db_ingest import storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
-from db_ingest.export import export
-from db_ingest.importing import import_array
 from db_ingest.reader import Reader
-from db_ingest.verify import verify
+from db_ingest.upkeep import derived
+from db_ingest.upkeep.export import export
+from db_ingest.upkeep.importing import import_array
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr2": 1_500, "chr1": 3_000, "chrM": 400}
 SIGNALS = {"fc_bigwig": np.float32, "count_bigwig_plus_5p": np.float32}

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from handmade import CHUNK, Database, fragments, rows
 
-from db_ingest import copying as module
 from db_ingest import storage
 from db_ingest.catalogue import Staged, load
-from db_ingest.consolidate import consolidate
-from db_ingest.copying import copy
 from db_ingest.errors import InputError, NoDatabaseError, RunError
-from db_ingest.verify import verify
+from db_ingest.upkeep import copying as module
+from db_ingest.upkeep.consolidate import consolidate
+from db_ingest.upkeep.copying import copy
+from db_ingest.upkeep.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def _small_and_quick(monkeypatch):
     monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
-    monkeypatch.setattr("db_ingest.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
+    monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
 
 
 def fill(db: Database) -> Database:
@@ -130,7 +130,7 @@ def test_part_of_a_copy_of_another_database_is_refused(db, to):
 
 KILLED = """
 import os, signal, sys
-import db_ingest.consolidate, db_ingest.copying
+import db_ingest.upkeep.consolidate, db_ingest.upkeep.copying
 uri, to, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
 events = 0
 
@@ -143,7 +143,7 @@ def step(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(step)
-db_ingest.copying.copy(uri, to)
+db_ingest.upkeep.copying.copy(uri, to)
 print(events)
 """
 
@@ -178,8 +178,8 @@ def test_source_that_changed_since_it_was_cut_off_is_copied_as_it_is_now(db, to,
         copy(db.uri, to)
     monkeypatch.undo()
     monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
-    monkeypatch.setattr("db_ingest.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
-    monkeypatch.setattr("db_ingest.consolidate.MANY", 3)
+    monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
+    monkeypatch.setattr("db_ingest.upkeep.consolidate.MANY", 3)
     db.book.tracks = [track for track in db.book.tracks if track.kind == "signal"]
     db.add("cuts", "b")
     db.save()

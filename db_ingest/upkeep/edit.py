@@ -12,7 +12,7 @@ from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
 from db_ingest.genome import shorten_names
 from db_ingest.names import check_attribute, check_dataset
-from db_ingest.selection import choose_tracks
+from db_ingest.upkeep.selection import choose_tracks
 
 _MOST_NAMES = 12
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from db_ingest import arrays, storage
 from db_ingest.bins import aggregate
 from db_ingest.catalogue import Staged, load
-from db_ingest.consolidate import consolidate
 from db_ingest.errors import InputError, RunError
-from db_ingest.levels import levels
-from db_ingest.verify import verify
+from db_ingest.upkeep.consolidate import consolidate
+from db_ingest.upkeep.levels import levels
+from db_ingest.upkeep.verify import verify
 
 BINS = [2, 5, 7, 64, 100, 1000]
 
@@ -26,8 +26,8 @@ BINS = [2, 5, 7, 64, 100, 1000]
 @pytest.fixture(autouse=True)
 def _small_and_quick(monkeypatch):
     monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
-    monkeypatch.setattr("db_ingest.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
-    monkeypatch.setattr("db_ingest.level_writer._BASES_AT_ONCE", 40)
+    monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
+    monkeypatch.setattr("db_ingest.upkeep.level_writer._BASES_AT_ONCE", 40)
 
 
 def by_hand(bases: np.ndarray, bin: int, aggregation: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from db_ingest import storage
 from db_ingest.catalogue import Catalogue, Level, Track
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
-from db_ingest.selection import choose_tracks
+from db_ingest.upkeep.selection import choose_tracks
 
 AGGREGATIONS = ("mean", "max", "sum")
 MOST_BASES = 10**6
@@ -98,7 +98,7 @@ def _perform(
     result: LevelsResult,
     check: Callable[[], None],
 ) -> None:
-    from db_ingest.level_writer import passes, write_levels
+    from db_ingest.upkeep.level_writer import passes, write_levels
 
     def save() -> None:
         check()

@@ -13,12 +13,12 @@ from seqdataloader_writer import SeqDataLoader, mask_of
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
-from db_ingest.edit import drop, rename
 from db_ingest.errors import RunError
-from db_ingest.export import export
-from db_ingest.importing import import_array
-from db_ingest.merge import merge
-from db_ingest.verify import verify
+from db_ingest.upkeep.edit import drop, rename
+from db_ingest.upkeep.export import export
+from db_ingest.upkeep.importing import import_array
+from db_ingest.upkeep.merge import merge
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 PEAKS = [("chr1", 100, 200, "a", 10, "+"), ("chrM", 0, 400, "d", 40, "+")]
