@@ -111,27 +111,31 @@ def ours(job: SimpleNamespace) -> Work:
     naming = Naming(Genome(tuple(job.sizes), tuple(job.sizes.values())))
     kind = FORMATS["bigwig"]
     options = {name: option.default for name, option in kind.options.items()} | {"negative": "keep"}
+    # As the writer's workers do, one keeps the file of its last chunk open. A reader's next result overwrites its last
+    # one, so it is idle again only when the consumer has had that.
     idle: SimpleQueue = SimpleQueue()
-    for _ in range(job.threads):
-        opened = {path: kind.load().open_signal(path, naming, options, (EVERYTHING,)) for path in job.files}
-        opened[job.files[0]].read(next(iter(job.sizes)), 0, 1000)
-        idle.put(opened)
+    for _ in range(2 * job.threads):
+        idle.put([None, None])
 
-    def read(path: str, name: str, start: int, end: int) -> np.ndarray:
-        readers = idle.get()
-        values = readers[path].read(name, start, end)
-        idle.put(readers)
-        return values
+    def read(path: str, name: str, start: int, end: int) -> tuple[np.ndarray, list]:
+        held = idle.get()
+        if held[0] != path:
+            if held[1] is not None:
+                held[1].close()
+            held[:] = [path, kind.load().open_signal(path, naming, options, (EVERYTHING,))]
+        return held[1].read(name, start, end), held
 
     def work() -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(job.threads) as pool:
             ahead: deque = deque()
-            for path in job.files:
-                for place in chunks(job.sizes):
-                    ahead.append(pool.submit(read, path, *place))
-                    if len(ahead) > job.threads:
-                        yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            places = [(path, *place) for path in job.files for place in chunks(job.sizes)]
+            while ahead or places:
+                while places and len(ahead) < 2 * job.threads - 1:
+                    ahead.append(pool.submit(read, *places.pop(0)))
+                values, held = ahead.popleft().result()
+                yield values
+                idle.put(held)
 
-    return _all(job, read) if job.threads == 1 else work
+    _, held = read(job.files[0], next(iter(job.sizes)), 0, 1000)
+    idle.put(held)
+    return work

@@ -17,9 +17,8 @@ from db_ingest.errors import KerasgenError
 from db_ingest.formats import FORMATS, bed, sequence
 from db_ingest.formats.base import Channel
 from db_ingest.formats.files import describe_source
-from db_ingest.genome import Genome
 from db_ingest.inputs import Fetcher
-from db_ingest.masks import read_mask
+from db_ingest.masks import Laid, interval_fields, read_mask
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.progress import progress
 from db_ingest.reader import Reader
@@ -30,8 +29,6 @@ from db_ingest.workers import cores
 _STRETCH = 2**22
 """Bases compared at a time."""
 
-_LAST_COLUMN = ("bed_summit_from_last_col", "narrowPeak")
-_CENTRE = "bed_summit_from_peak_center"
 _BASES = "ACGTN"
 
 
@@ -148,7 +145,7 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
     elif track.kind == "mask":
         path, options = _source_file(check, track)
         table = read_mask(path, check.naming, track.type, options)
-        laid = _Laid(genome, track.type, table)
+        laid = Laid(genome, track.type, table)
         yield [(track, _Source(laid.read, genome.names, lambda: _table_differs(check, track, table)))]
     else:
         path, options = _source_file(check, track)
@@ -245,46 +242,11 @@ def _check_sequence(check: _Check) -> tuple[list[Damage], list[str]]:
     return [], []
 
 
-class _Laid:
-    """A file's intervals as cells of a mask."""
-
-    def __init__(self, genome: Genome, type: str, table: bed.BedTable) -> None:
-        self._genome = genome
-        offset = genome.offsets[table.chromosome]
-        self._starts, self._ends = table.spans(genome)
-        self._summits = np.zeros(0, np.int64)
-        if type in _LAST_COLUMN:
-            self._summits = np.sort(offset + table.summit_or_centre)
-        elif type == _CENTRE:
-            self._summits = np.sort(offset + (table.start + table.end) // 2)
-
-    def read(self, chromosome: str, start: int, end: int) -> np.ndarray:
-        first, last = (self._genome.offset(chromosome) + base for base in (start, end))
-        cells = np.full(end - start, codes.MASK_OUTSIDE, np.uint8)
-        here = slice(np.searchsorted(self._ends, first, side="right"), np.searchsorted(self._starts, last))
-        for a, b in zip(self._starts[here].tolist(), self._ends[here].tolist(), strict=True):
-            cells[max(a - first, 0) : b - first] = codes.MASK_INSIDE
-        summits = self._summits[np.searchsorted(self._summits, first) : np.searchsorted(self._summits, last)]
-        cells[summits - first] = codes.MASK_SUMMIT
-        return cells
-
-
 def _table_differs(check: _Check, track: Track, table: bed.BedTable) -> str | None:
     """The first interval that is not stored as the file has it."""
     genome = check.book.genome
     found = check.reader.read_intervals(track.intervals, track.row)
-    offset = genome.offsets[table.chromosome]
-    expected = {
-        "start": offset + table.start,
-        "end": offset + table.end,
-        "name": table.name.astype("U"),
-        "score": table.score,
-        "strand": table.strand.astype("U"),
-        "signalValue": table.signal_value,
-        "pValue": table.p_value,
-        "qValue": table.q_value,
-        "summit": table.summit,
-    }
+    expected = interval_fields(genome, table)
     if len(found["start"]) != len(table):
         return f"{len(found['start']):,} intervals are stored, the source has {len(table):,} ({track.source['path']})"
     # Intervals of one start are stored in any order.

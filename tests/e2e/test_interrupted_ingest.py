@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Experiment:
     """Inputs, the command that ingests them, and what it takes and makes when nothing disturbs it."""
 
     folder: Path
-    seconds_to_lock: float = 0.0
+    seconds_to_first_chunk: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -84,6 +85,17 @@ def wait_for_lock(database: Path, process: subprocess.Popen[str]) -> None:
                 return
         except psutil.Error:
             pass
+        time.sleep(0.005)
+
+
+def chunks(database: Path) -> int:
+    """Fragments that are stored whole."""
+    return len(list(database.glob("*/*/__commits/*")))
+
+
+def wait_for_another_chunk(database: Path, process: subprocess.Popen[str]) -> None:
+    before = chunks(database)
+    while process.poll() is None and chunks(database) == before:
         time.sleep(0.005)
 
 
@@ -141,12 +153,12 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     made = Experiment(folder)
     begin = time.monotonic()
     process = started(made.command(folder / "whole", "--workers=1"))
-    wait_for_lock(folder / "whole", process)
-    made.seconds_to_lock = time.monotonic() - begin
+    wait_for_another_chunk(folder / "whole", process)
+    made.seconds_to_first_chunk = time.monotonic() - begin
     _, said = process.communicate()
     made.seconds = time.monotonic() - begin
     assert process.returncode == 0, said
-    print(f"seed {SEED}; locked after {made.seconds_to_lock:.2f} s, done after {made.seconds:.2f} s")
+    print(f"seed {SEED}; first chunk after {made.seconds_to_first_chunk:.2f} s, done after {made.seconds:.2f} s")
     return made
 
 
@@ -186,18 +198,31 @@ def check_finished(database: Path, whole: dict[tuple[str, str], Any]) -> None:
         assert what_is_kept(database).items() <= whole.items()
 
 
+def how_far(database: Path) -> str:
+    """What a writer had done when it ended."""
+    if not (database / "catalogue.json").exists():
+        return "nothing"
+    if document(database)["tracks"]:
+        return "some tracks"
+    return "some chunks" if chunks(database) else "rows staged"
+
+
 @pytest.mark.parametrize(("workers", "kills"), [(1, 42), (2, 8)])
 def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experiment, whole, tmp_path, workers, kills):
     chance = random.Random(SEED + workers)
     databases, rounds, left = 0, 0, kills
+    found: Counter[str] = Counter()
     database = tmp_path / "db0"
     while left or database.exists():
         process = started(experiment.command(database, f"--workers={workers}"))
         if left:
-            # What goes on has less to do. Workers take as long to start as the one that hires them.
-            work = (experiment.seconds - experiment.seconds_to_lock) * (0.5 if rounds else 1)
-            begin = experiment.seconds_to_lock * workers
-            moment = chance.uniform(0.9 * begin, begin + work)
+            # Now and then on the way to the work, mostly after the first chunk.
+            if chance.random() < 0.2:
+                moment = chance.uniform(0, 1.5 * workers * experiment.seconds_to_first_chunk)
+            else:
+                wait_for_another_chunk(database, process)
+                work = experiment.seconds - experiment.seconds_to_first_chunk
+                moment = chance.uniform(0, work if rounds == 0 else work / 5)
             try:
                 process.wait(moment)
             except subprocess.TimeoutExpired:
@@ -209,6 +234,7 @@ def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experime
                 _, alive = psutil.wait_procs(children, timeout=30)
                 assert not alive, "workers outlive the process that hired them"
                 check_finished(database, whole)
+                found[how_far(database)] += 1
                 if rounds < 6:
                     continue
                 # Killed often enough: to the end.
@@ -221,7 +247,9 @@ def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experime
         databases += 1
         rounds = 0
         database = tmp_path / f"db{databases}"
+    print(f"seed {SEED}, workers {workers}: killed with {dict(found)}")
     assert databases >= kills // 6
+    assert found["some chunks"] + found["some tracks"] >= kills // 3, "the moments are meant to fall into the work"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -231,7 +259,9 @@ def test_control_c_is_one_line_and_the_same_run_goes_on(experiment, whole, tmp_p
     for _ in range(3):
         process = started(experiment.command(database, f"--workers={workers}"))
         wait_for_lock(database, process)
-        time.sleep(chance.uniform(0, experiment.seconds - experiment.seconds_to_lock) * (workers + 1) / 2)
+        if chance.random() < 0.7:
+            wait_for_another_chunk(database, process)
+        time.sleep(chance.uniform(0, experiment.seconds - experiment.seconds_to_first_chunk) / 2)
         # As a terminal does: to the whole group.
         os.killpg(process.pid, signal.SIGINT)
         out, said = process.communicate(timeout=60)
@@ -252,8 +282,7 @@ def test_worker_that_is_killed_is_one_line_and_the_same_run_goes_on(experiment, 
     database = tmp_path / "db"
     process = started(experiment.command(database, "--workers=2"))
     # A pool of processes may lock up if one ends while it is being started; that is Python's.
-    while process.poll() is None and not list(database.glob("*/*/__commits/*")):
-        time.sleep(0.005)
+    wait_for_another_chunk(database, process)
     spawned = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
     spawned[0].kill()
     out, said = process.communicate(timeout=60)
