@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import importlib
 import json
@@ -22,8 +23,8 @@ import pytest
 import tiledb
 from bigwig_writer import FIXED_STEP, Section
 
+from db_ingest import arrays, ingest, storage
 from db_ingest import catalogue as catalogues
-from db_ingest import ingest, storage
 from db_ingest.cli.gen_ingest import COMMAND
 from db_ingest.errors import InputError, RunError
 from db_ingest.reader import Reader
@@ -653,6 +654,161 @@ def test_folders_made_for_a_database_that_failed_are_taken_away_and_others_stay(
     with pytest.raises(InputError):
         ingest(str(tmp_path / "mine" / "deep" / "er" / "db"), ref_fasta=str(inputs.folder / "none.fa"))
     assert os.listdir(tmp_path / "mine") == []
+
+
+# Broken off
+
+
+@pytest.fixture
+def all_kinds(inputs, monkeypatch):
+    """Arguments that make a database of a track of each kind and a sequence, all of several chunks."""
+    monkeypatch.setattr(importlib.import_module("db_ingest.genome"), "CHUNK", 65_536)
+    sizes = {"small": 500, "big": 2 * 65_536 + 17, "last": 70_000}
+    values = {name: np.where(np.arange(size) % 17 == 0, np.arange(size) % 90, np.nan) for name, size in sizes.items()}
+    halves = {name: dense + 0.5 for name, dense in values.items()}
+    bins = {name: inputs.rng.random(-(-size // 10)).astype(np.float32) for name, size in sizes.items()}
+    np.savez(inputs.folder / "grid.npz", **bins)
+    spans = [(n, int(s), int(s) + 30) for n, size in sizes.items() for s in inputs.rng.integers(0, size - 30, 50)]
+    files = {
+        "whole": inputs.bigwig("whole.bw", values, sizes=sizes),
+        "halves": inputs.bigwig("halves.bw", halves, sizes=sizes),
+        "graph": inputs.bed(
+            "a.bedGraph", [(n, i, i + 1, i / 4) for n, size in sizes.items() for i in range(0, size, 997)]
+        ),
+        "cuts": inputs.bed("f.tsv", [(*span, "AAA", 1) for span in spans]),
+        "grid": inputs.folder / "grid.npz",
+        "peaks": inputs.bed("p.bed", spans),
+    }
+    types = {"whole": "bigwig", "halves": "bigwig", "graph": "bedgraph", "cuts": "fragments", "peaks": "bed_no_summit"}
+    config = "".join(f"{name}: {kind}\n" for name, kind in types.items()) + "grid: {type: npz, bin: 10}\n"
+    return {
+        "tiledb_metadata": str(inputs.samples({"k562": files})),
+        "attribute_config_file": str(inputs.text("t.yaml", config)),
+        "ref_fasta": str(inputs.fasta(sizes=dict(reversed(sizes.items())))),
+        "chrom_sizes": str(inputs.text("g.sizes", "".join(f"{n}\t{s}\n" for n, s in sizes.items()))),
+        "threads": 1,
+    }
+
+
+PUT = arrays.put
+
+
+class FullAfter:
+    """Lets so many chunks be written; then the disk is full."""
+
+    def __init__(self, chunks: float) -> None:
+        self.left, self.written = chunks, 0
+
+    def __call__(self, *what) -> None:
+        if self.written >= self.left:
+            raise storage.FullError("disk full")
+        self.written += 1
+        PUT(*what)
+
+
+def kept(uri: str, stored) -> dict[str, tuple]:
+    """What must be the same however often the work broke off."""
+    book = stored(uri)
+    found = {
+        t["attribute"]: (t["folder"], t["bin"], t["row"], t["summary"], t["checksums"]) for t in book.document["tracks"]
+    }
+    assert book.document["staged"] == []
+    return {
+        **found,
+        "sequence": (book.document["sequence"]["checksums"],),
+        "peaks at": (repr(book.intervals("peaks", "k562")),),
+    }
+
+
+def test_work_that_broke_off_at_any_chunk_goes_on_there_and_does_nothing_twice(all_kinds, uri, stored, monkeypatch):
+    counted = FullAfter(np.inf)
+    monkeypatch.setattr(arrays, "put", counted)
+    ingest(uri, **all_kinds)
+    whole = kept(uri, stored)
+    assert set(whole) == {"whole", "halves", "graph", "cuts", "grid", "peaks", "sequence", "peaks at"}
+    assert counted.written >= 6 * 4
+    for chunks in range(0, counted.written, 3):
+        again = f"{uri}{chunks}"
+        monkeypatch.setattr(arrays, "put", FullAfter(chunks))
+        with pytest.raises(RunError, match="disk full"):
+            ingest(again, **all_kinds)
+        finished = {t["attribute"]: t["checksums"] for t in stored(again).document["tracks"]}
+        assert all(whole[name][-1] == checksums for name, checksums in finished.items())
+        rest = FullAfter(np.inf)
+        monkeypatch.setattr(arrays, "put", rest)
+        result = ingest(again, **all_kinds)
+        assert rest.written == counted.written - chunks
+        assert len(result.written) == 6 - len(finished)
+        assert kept(again, stored) == whole
+
+
+def test_every_cell_of_a_run_that_broke_off_again_and_again_is_right(all_kinds, uri, stored, read_bigwig, monkeypatch):
+    for _ in range(100):
+        monkeypatch.setattr(arrays, "put", FullAfter(1))
+        try:
+            ingest(uri, **all_kinds)
+        except RunError:
+            continue
+        break
+    book, folder = stored(uri), Path(all_kinds["ref_fasta"]).parent
+    with pysam.FastaFile(all_kinds["ref_fasta"]) as expected:
+        for name in book.places:
+            codes = [("ACGT".find(b) if b in "ACGT" else 4) for b in expected.fetch(name).upper()]
+            np.testing.assert_array_equal(book.sequence(name), codes)
+            for attribute in ("whole", "halves"):
+                truth = read_bigwig(folder / f"{attribute}.bw", name)
+                np.testing.assert_array_equal(book.values(attribute, "k562", name), truth)
+    with np.load(folder / "grid.npz") as grid:
+        for name in book.places:
+            np.testing.assert_array_equal(book.values("grid", "k562", name), grid[name])
+
+
+def test_commit_that_failed_is_made_by_the_next_run_out_of_what_is_stored(all_kinds, uri, stored, monkeypatch):
+    ingest(uri, **all_kinds)
+    whole, replace = kept(uri, stored), storage.replace_bytes
+    saves = stored(uri).document["commit"]
+    assert saves == 1 + 6 + 1
+    for last in range(saves):
+        again = f"{uri}{last}"
+        done = []
+
+        def save(*what, last=last, done=done):
+            done.append(what)
+            if len(done) > last:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(*what)
+
+        monkeypatch.setattr(storage, "replace_bytes", save)
+        with pytest.raises(RunError, match=f"{again}: disk full"):
+            ingest(again, **all_kinds)
+        monkeypatch.setattr(storage, "replace_bytes", replace)
+        rest = FullAfter(np.inf)
+        monkeypatch.setattr(arrays, "put", rest)
+        result = ingest(again, **all_kinds)
+        assert len(result.written) == min(6, saves - last)
+        # The last track failed with all its chunks stored.
+        assert rest.written == 0 or last < saves - 1
+        assert kept(again, stored) == whole
+
+
+def test_changed_file_is_not_put_together_with_what_is_left_of_the_old_one(
+    one_signal, inputs, uri, stored, read_bigwig, monkeypatch
+):
+    path, arguments = one_signal
+    arguments["tiledb_metadata"] = str(
+        inputs.samples({"a": {"signal": inputs.bigwig("b.bw")}, "k562": {"signal": path}})
+    )
+    arguments["threads"] = 1
+    monkeypatch.setattr(arrays, "put", FullAfter(2))
+    with pytest.raises(RunError):
+        ingest(uri, **arguments)
+    monkeypatch.undo()
+    assert [(t["dataset"], t["row"]) for t in stored(uri).document["staged"]] == [("k562", 1)]
+    inputs.bigwig("a.bw")
+    ingest(uri, **arguments)
+    assert tracks_of(uri) == [("signal", "a", 0), ("signal", "k562", 2)]
+    for name in SIZES:
+        np.testing.assert_array_equal(stored(uri).values("signal", "k562", name), read_bigwig(path, name))
 
 
 # Killed
