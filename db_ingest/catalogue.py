@@ -46,7 +46,16 @@ class _OfFile:
 
     def comes_from(self, type: str, source: dict[str, Any], options: dict[str, Any]) -> bool:
         """Whether the same file, read in the same way, would make the same."""
-        return (self.type, self.source["sha256"], self.options) == (type, source["sha256"], options)
+        return (self.type, self.source["sha256"], _contents(self.options)) == (
+            type,
+            source["sha256"],
+            _contents(options),
+        )
+
+
+def _contents(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the place of a file whose checksum is among them."""
+    return {name: value for name, value in options.items() if f"{name}_sha256" not in options}
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,19 @@ class Catalogue:
     staged: list[Staged] = field(default_factory=list)
     next_row: dict[str, int] = field(default_factory=dict)
     sequence: dict[str, Any] | None = None
+
+    def rows(self) -> dict[str, set[int]]:
+        """Rows that tracks, their levels and the sequence use, by member."""
+        rows: dict[str, set[int]] = {}
+        for track in self.tracks:
+            rows.setdefault(track.member, set()).add(track.row)
+            if track.kind == "mask":
+                rows.setdefault(track.intervals, set()).add(track.row)
+            for level in track.levels:
+                rows.setdefault(track.level_member(level), set()).add(level.row)
+        if self.sequence is not None:
+            rows[SEQUENCE] = {self.sequence["row"]}
+        return rows
 
     def find(self, attribute: str, dataset: str) -> Track | None:
         """The committed track, or None."""

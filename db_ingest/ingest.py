@@ -112,6 +112,7 @@ def ingest(
                 # stays, for the same run to go on with.
                 new = plan.existing is None and not result.written
                 if new and not isinstance(error, (storage.DeniedError, storage.UnreachableError)):
+                    lock.check()
                     storage.remove_contents(tdb_array, keep=(storage.LOCK_NAME,))
                 raise
 

@@ -81,8 +81,6 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> Written:
     table = read_mask(task.path, Naming(genome, task.aliases), task.type, task.options)
     laid = Laid(genome, task.type, table)
     member = schema.member("mask", output.attribute)
-    arrays.create(task.uri, member, genome)
-    arrays.create(task.uri, schema.intervals(output.attribute), genome)
     parts: list[Part] = []
     for index in range(genome.chunk_count):
         first, last = genome.chunk(index)
@@ -98,7 +96,8 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> Written:
                 parts.append(summarise(piece.chromosome, piece.start, stretch, "mask"))
             arrays.put(task.uri, member, output.row, first, cells)
         advance(sum(piece.end - piece.start for piece in pieces))
-    if not output.intervals_done:
+    # Asked once more: a task can run twice where workers are lost, and intervals, unlike cells, would be there twice.
+    if output.row not in arrays.rows_stored(task.uri, schema.intervals(output.attribute)):
         _put_intervals(task, output, table)
     summary = {
         "intervals": len(table),

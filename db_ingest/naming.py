@@ -47,8 +47,8 @@ class Naming:
 
     def __init__(self, genome: Genome, aliases: Mapping[str, str] | None = None) -> None:
         self.genome = genome
-        self._aliases = dict(aliases or {})
-        for alias, name in self._aliases.items():
+        self.aliases = dict(aliases or {})
+        for alias, name in self.aliases.items():
             if name not in genome:
                 raise InputError(
                     f"alias {alias!r}: the genome has no chromosome {name!r}, but {shorten_names(genome.names)}"
@@ -63,7 +63,7 @@ class Naming:
         if name in self.genome:
             return name
         if name not in self._found:
-            self._found[name] = self._aliases.get(name) or self._guess(name)
+            self._found[name] = self.aliases.get(name) or self._guess(name)
         return self._found[name]
 
     def match(self, path: str | Path, names: Mapping[str, int | None] | Iterable[str]) -> dict[str, str]:
@@ -124,7 +124,7 @@ class Naming:
         return f"{contig[1]}.{contig[2] or 1}" if contig else body
 
     def _is_another_mitochondrion(self, name: str, size: int | None) -> bool:
-        return size is not None and name not in self.genome and name not in self._aliases and self._plain(name) == "mt"
+        return size is not None and name not in self.genome and name not in self.aliases and self._plain(name) == "mt"
 
     def _difference(self, name: str, given: str, sizes: Mapping[str, int | None]) -> str:
         theirs = recognise(size for size in sizes.values() if size is not None)

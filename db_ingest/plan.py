@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,11 +20,12 @@ from db_ingest.inputs import Fetcher
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.samples import Attribute, Cell, attributes_from, read_samples
 from db_ingest.strands import is_minus
-from db_ingest.workers import cores
+from db_ingest.workers import BYTES_A_BASE, cores, default_threads
 
 _BASES_A_SECOND = 100e6
 _SEQUENCE_BYTES_A_BASE = 0.30
-_WORKER_BYTES, _SLOT_BYTES_A_BASE = 250e6, 24
+_WORKER_BYTES = 250e6
+_SPOOL_BYTES = 512e6
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Checked:
         options: all options, as readers take them.
         chromosomes: those of the genome that the file covers, where that is known before it is read.
         counts: whether its values look like counts.
+        stamp: size and time of the file when it was checked.
     """
 
     cell: Named
@@ -79,6 +82,7 @@ class Checked:
     options: dict[str, Any]
     chromosomes: tuple[str, ...]
     counts: bool
+    stamp: tuple[int, int]
 
     @property
     def read_with(self) -> tuple[Any, ...]:
@@ -159,7 +163,7 @@ def make_plan(request: Request) -> Plan:
     for staged in existing.staged if existing else []:
         resumed[staged.attribute] = resumed.get(staged.attribute, frozenset()) | {staged.row}
     return Plan(
-        uri=str(request.uri),
+        uri=request.uri if storage.is_remote(request.uri) else str(storage.local_path(request.uri).absolute()),
         genome=genome,
         existing=existing,
         datasets=list(dict.fromkeys(item.cell.dataset for item in checked)),
@@ -220,20 +224,24 @@ def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[Checked]:
 
     attribute = cell.attribute
     known = FORMATS[attribute.type]
-    path = fetcher.local(cell.path)
+    path = fetcher.local(cell.path).absolute()
+    stamp = stamp_of(path)
     settings = dict(attribute.options)
     options = {name: option.default for name, option in known.options.items()} | settings | dict(known.fixed)
     groups: Sequence[str | None] = [None]
     if options.get("barcodes"):
         from db_ingest.formats.fragments import read_groups
 
-        table = fetcher.local(options["barcodes"])
+        table = fetcher.local(options["barcodes"]).absolute()
+        settings["barcodes"] = fetcher.source(options["barcodes"])
         groups = list(dict.fromkeys(read_groups(table).values()))
         for group in groups:
             if "," in str(group):
                 raise InputError(f"{table}: group {group!r}; the name of a dataset may hold no comma")
         options["barcodes"] = str(table)
         settings["barcodes_sha256"] = describe_source(table)["sha256"]
+    if (synonyms := _synonyms(naming)) is not None:
+        settings["chrom_alias_sha256"] = synonyms
     if "negative" in options:
         auto = "auto_minus" if is_minus(attribute.name) else "keep"
         options["negative"] = auto if options["negative"] == "auto" else options["negative"]
@@ -260,9 +268,23 @@ def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[Checked]:
             options,
             chromosomes,
             counts,
+            stamp,
         )
         for group in groups
     ]
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of a file, which change when it does."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _synonyms(naming: Naming) -> str | None:
+    """Checksum of what the table of synonyms adds to the names that are understood anyway; None: nothing."""
+    plain = Naming(naming.genome)
+    added = sorted((name, to) for name, to in naming.aliases.items() if plain.find(name) != to)
+    return hashlib.sha256(repr(added).encode()).hexdigest() if added else None
 
 
 def _refuse_twins(checked: Sequence[Checked]) -> None:
@@ -318,11 +340,15 @@ def _estimate(genome: Genome, todo: list[Checked], sequence: bool, request: Requ
     """Work ahead, from the rates of ``benchmarks/bench_ingest.py``: a signal takes at most its file's bytes."""
     bases = sum(genome.size(name) for item in todo for name in item.chromosomes) + (genome.bases if sequence else 0)
     disk = sum(item.source["bytes"] for item in todo) + (genome.bases * _SEQUENCE_BYTES_A_BASE if sequence else 0)
-    slots = request.workers * (request.threads or cores()) if request.workers == 1 else request.workers
-    memory = request.workers * _WORKER_BYTES + slots * min(CHUNK, genome.length) * _SLOT_BYTES_A_BASE
+    threads = request.threads or default_threads(request.workers)
+    slots = threads if request.workers == 1 else request.workers
+    read_whole = {item.path for item in todo if not FORMATS[item.cell.attribute.type].splits}
+    memory = request.workers * _WORKER_BYTES + slots * min(CHUNK, genome.length) * BYTES_A_BASE
     return {
         "bases": bases,
         "seconds": bases / _BASES_A_SECOND,
-        "memory_bytes": memory + (max(genome.sizes) * 3 if sequence else 0),
+        "memory_bytes": memory
+        + sum(sorted((min(path.stat().st_size, _SPOOL_BYTES) for path in read_whole), reverse=True)[:slots])
+        + (max(genome.sizes) * 3 if sequence else 0),
         "disk_bytes": disk,
     }

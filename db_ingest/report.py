@@ -18,7 +18,7 @@ from db_ingest.strands import is_minus, pair_strands
 
 _MANY_TRACKS = 12
 """Tracks of an attribute above which one line stands for them all; ``gen_db info`` lists each."""
-_MANY_INTERVALS = 20_000
+_MANY_INTERVALS, _MANY_BASES = 20_000, 2**24
 _MUCH_SIGNAL, _SHIFT = 1000, 5
 """Signal in intervals, and bp between the strands, from which on their order is judged."""
 
@@ -74,13 +74,13 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
                     measured = _measured(signals[name], genome, table["start"])
                     if not measured.any():
                         continue
-                    picked = sums[measured[_pick(len(measured))]]
+                    picked = sums[measured[_pick(table)]]
                     share = report.shares[mask.attribute, name, dataset] = float((picked > 0).mean())
                     where = "" if measured.all() else f" (of {measured.sum():,} on chromosomes that it has)"
                     said.append(f"{name} {share:.1%}{where}")
                 if said and mask.attribute not in many:
                     report.lines.append(f"{mask.name}: intervals with signal: {', '.join(said)}")
-                pairs += _swapped(dataset, mask.attribute, table["strand"], totals)
+                pairs += _swapped(dataset, mask.attribute, table["strand"][_pick(table)], totals)
             pairs += _twins(dataset, signals)
     finally:
         reader.close()
@@ -202,10 +202,11 @@ def _warn(text: str, tracks: Sequence[Track]) -> str:
 def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sum of a signal over each interval, and of value times distance from its start; ``(n,) float64`` each.
 
-    Of at most 20,000 intervals, spread over all.
+    Of those that :func:`_pick` picks.
     """
-    pick = _pick(len(table["start"]))
-    starts, ends = table["start"][pick], table["end"][pick]
+    pick = _pick(table)
+    starts = table["start"][pick]
+    ends = np.minimum(table["end"][pick], starts + _MANY_BASES)
     # Overlapping intervals are cut to disjoint ones to read, then summed by differences of the running sum.
     span_starts, span_ends = merge(starts, ends)
     values = np.nan_to_num(reader.read(track.member, track.row, span_starts, span_ends).astype(np.float64))
@@ -219,8 +220,14 @@ def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[n
     return sums, moment[last] - moment[first] - first * sums
 
 
-def _pick(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, min(count, _MANY_INTERVALS)).astype(np.int64))
+def _pick(table: dict[str, np.ndarray]) -> np.ndarray:
+    """Places of intervals spread over all: as many as are looked at, and not more bases than fit in memory."""
+    count = len(table["start"])
+    picked = np.unique(np.linspace(0, count - 1, min(count, _MANY_INTERVALS)).astype(np.int64))
+    lengths = np.minimum(table["end"] - table["start"], _MANY_BASES)
+    while len(picked) > 1 and lengths[picked].sum() > _MANY_BASES:
+        picked = picked[::2]
+    return picked
 
 
 def _swapped(
@@ -231,7 +238,6 @@ def _swapped(
     Stranded intervals should hold more signal of their own strand than of the other. In unstranded ones, reads around a
     binding site have the 5' ends of the plus strand to the left of those of the minus strand.
     """
-    strands = strands[_pick(len(strands))]
     found = []
     sums = {name: total for name, (total, _) in totals.items()}
     for plus, minus in pair_strands(sums).items():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from db_ingest import codes, storage
-from db_ingest.errors import KerasgenError
+from db_ingest.errors import InputError, KerasgenError
 from db_ingest.formats import FORMATS
 from db_ingest.formats.base import Channel, SignalReader
 from db_ingest.genome import Genome
@@ -32,7 +32,6 @@ class Output:
         row: its row.
         channel: what it takes of the file.
         done: folder -> chunks that are stored already.
-        intervals_done: whether its intervals are stored already.
     """
 
     attribute: str
@@ -40,7 +39,6 @@ class Output:
     row: int
     channel: Channel = field(default_factory=Channel)
     done: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    intervals_done: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Task:
         chunks: those to write; None: all.
         threads: that reading one file may use.
         environment: variables to set first, on a machine that does not have them.
+        commit: the catalogue must be at least of this commit where the work is done: another machine may know another
+            folder by the same name. 0: not asked.
     """
 
     uri: str
@@ -73,6 +73,7 @@ class Task:
     chunks: tuple[int, ...] | None = None
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    commit: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,19 @@ class Written:
 
 _advance: Callable[[int], None] = lambda bases: None  # noqa: E731
 _local = threading.local()
+_commits: dict[str, int] = {}
+
+
+def _require_commit(uri: str, commit: int) -> None:
+    from db_ingest import catalogue
+
+    if commit and _commits.get(uri, 0) < commit:
+        found = catalogue.load(uri).commit if catalogue.exists(uri) else 0
+        if found < commit:
+            raise InputError(
+                f"{uri}: a worker finds another database, or none, under this name; expected the one of commit {commit}"
+            )
+        _commits[uri] = found
 
 
 def report_to(advance: Callable[[int], None]) -> None:
@@ -107,6 +121,7 @@ def report_to(advance: Callable[[int], None]) -> None:
 def perform(task: Task) -> list[Written]:
     """Do a task; one result an output."""
     os.environ.update(task.environment)
+    _require_commit(task.uri, task.commit)
     try:
         if task.type == "sequence":
             return [_write_sequence(task)]
@@ -218,7 +233,6 @@ def _write_sequence(task: Task) -> Written:
 
     genome, (output,) = task.genome, task.outputs
     done = output.done.get(schema.SEQUENCE, frozenset())
-    arrays.create(task.uri, schema.SEQUENCE, genome)
     building: dict[int, np.ndarray] = {}
     missing: dict[int, int] = {}
     parts: list[Part] = []

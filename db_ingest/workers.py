@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from db_ingest import storage
 from db_ingest.errors import InputError, RunError
+from db_ingest.genome import CHUNK
+
+log = logging.getLogger("kerasgen")
+
+BYTES_A_BASE = 24
+"""Memory that a thread needs for each base of a chunk, at most."""
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -24,10 +31,11 @@ class Crew:
 
     Args:
         executor: runs them.
-        slots: tasks run at a time.
+        slots: tasks run at a time; more are not handed out than keep these busy.
         threads: that a task reading one file alone may use.
         reports: whether workers count bases as they go; otherwise a task counts when it is done.
-        elsewhere: whether workers run on machines with an environment of their own.
+        elsewhere: whether workers run on machines with an environment of their own. What they have begun cannot be
+            called off.
     """
 
     executor: Executor
@@ -44,6 +52,14 @@ def cores() -> int:
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
+def default_threads(workers: int) -> int:
+    """Threads a worker: its share of the cores, and no more than half of the free memory holds chunks for."""
+    import psutil
+
+    room = int(psutil.virtual_memory().available / 2 / (workers * CHUNK * BYTES_A_BASE))
+    return max(1, min(cores() // workers, room))
+
+
 @contextlib.contextmanager
 def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[int], None]) -> Iterator[Crew]:
     """Hire workers; what they have not begun is given up when the block ends with an error.
@@ -57,15 +73,19 @@ def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[i
     Raises:
         InputError: Dask is not installed or no scheduler answers.
     """
-    threads = threads or max(1, cores() // workers)
+    threads = threads or default_threads(workers)
     if scheduler is not None:
         with _dask(scheduler, workers, threads) as hired:
             yield hired
     elif workers == 1:
         _report_to(advance)
         storage.configure(threads=threads)
-        with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
-            yield Crew(executor, threads, threads, reports=True)
+        try:
+            with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
+                yield Crew(executor, threads, threads, reports=True)
+        finally:
+            storage.configure(threads=None)
+            _report_to(lambda bases: None)
     else:
         with _processes(workers, threads, advance) as hired:
             yield hired
@@ -82,6 +102,7 @@ def _giving_up(executor: Executor) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        log.info("stopping when the files that are being read and written are done")
         executor.shutdown(wait=True, cancel_futures=True)
         raise
 
@@ -170,5 +191,4 @@ def _dask(scheduler: str, workers: int, threads: int) -> Iterator[Crew]:
         if not slots:
             raise RunError(f"--scheduler {scheduler}: the cluster has no workers")
         executor = stack.enter_context(client.get_executor(pure=False))
-        with _giving_up(executor):
-            yield Crew(executor, slots, 1, reports=False, elsewhere=True)
+        yield Crew(executor, slots, 1, reports=False, elsewhere=True)

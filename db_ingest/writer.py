@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -11,13 +13,16 @@ from typing import Any
 from db_ingest import arrays, schema, storage
 from db_ingest import catalogue as catalogues
 from db_ingest.catalogue import Catalogue, Staged, Track
+from db_ingest.errors import InputError
 from db_ingest.formats import FORMATS
 from db_ingest.formats.base import Channel
-from db_ingest.plan import Checked, Plan
+from db_ingest.plan import Checked, Plan, stamp_of
 from db_ingest.progress import progress
 from db_ingest.summaries import Part, combine
 from db_ingest.tasks import Output, Task, Written, perform
 from db_ingest.workers import Crew, crew
+
+log = logging.getLogger("kerasgen")
 
 
 @dataclass
@@ -62,48 +67,64 @@ def write(plan: Plan, check: Callable[[], None]) -> Iterator[Track]:
         progress("ingest", int(plan.estimate["bases"]), "bases") as advance,
         crew(plan.workers, plan.threads, plan.scheduler, advance) as hired,
     ):
+        todo: deque[tuple[Task, list[_Track]]] = deque()
         pending: dict[Future[list[Written]], tuple[Task, list[_Track]]] = {}
 
-        def submit(task: Task, made: list[_Track]) -> None:
-            for track in made:
-                track.waiting += 1
-            pending[hired.executor.submit(perform, task)] = (task, made)
+        def plan_for(of: list[_Track]) -> None:
+            for task, made in _tasks(plan, of, hired):
+                todo.append((task, made))
+                for track in made:
+                    track.waiting += 1
 
-        for task, made in _tasks(plan, tracks, hired):
-            submit(task, made)
+        plan_for(tracks)
         failure: BaseException | None = None
-        while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                task, made = pending.pop(future)
-                if (error := future.exception()) is not None:
-                    # What is under way is finished, for the tracks that it completes; the rest is given up.
-                    failure = failure or error
-                    pending = {other: work for other, work in pending.items() if not other.cancel()}
-                    continue
-                if not hired.reports:
-                    advance(_bases(task))
-                for track, written in zip(made, future.result(), strict=True):
-                    track.waiting -= 1
-                    if written.folder is None and track.folder == "counts":
-                        # Not counts after all: once more from the start, as real numbers.
-                        track.folder, track.parts, track.last = "signal", [], None
-                        for again, same in _tasks(plan, [track], hired) if failure is None else ():
-                            submit(again, same)
-                    elif written.folder is not None and task.folder in (None, track.folder):
-                        track.parts += written.parts
-                        track.last = written
-                    if track.waiting == 0 and track.last is not None:
-                        done = _commit(book, track)
-                        save()
-                        if done is not None:
-                            yield done
+        try:
+            while pending or (todo and failure is None):
+                # No more than keeps the workers busy: what is under way is finished when something fails.
+                while todo and failure is None and len(pending) < 2 * hired.slots:
+                    task, made = todo.popleft()
+                    pending[hired.executor.submit(perform, _dispatched(task, book, hired))] = (task, made)
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    task, made = pending.pop(future)
+                    if (error := future.exception()) is not None:
+                        failure = failure or error
+                        continue
+                    if not hired.reports:
+                        advance(_bases(task))
+                    for track, written in zip(made, future.result(), strict=True):
+                        track.waiting -= 1
+                        if written.folder is None and track.folder == "counts":
+                            # Not counts after all: once more from the start, as real numbers.
+                            track.folder, track.parts, track.last = "signal", [], None
+                            plan_for([track])
+                        elif written.folder is not None and task.folder in (None, track.folder):
+                            track.parts += written.parts
+                            track.last = written
+                        if track.waiting == 0 and track.last is not None:
+                            done = _commit(book, track)
+                            save()
+                            if done is not None:
+                                yield done
+        except BaseException:
+            if hired.elsewhere:
+                # Nobody else may write while these do.
+                log.info("waiting for %d task(s) that the cluster has begun", len(pending))
+                wait(pending)
+            raise
         if failure is not None:
             raise failure
 
 
+def _dispatched(task: Task, book: Catalogue, hired: Crew) -> Task:
+    """A task with what a worker on another machine must know now."""
+    if not hired.elsewhere:
+        return task
+    environment = storage.s3_environment() if storage.is_remote(task.uri) else {}
+    return dataclasses.replace(task, environment=environment, commit=book.commit)
+
+
 def _tasks(plan: Plan, tracks: list[_Track], hired: Crew) -> Iterator[tuple[Task, list[_Track]]]:
     """The work that makes tracks: chunk by chunk where a file can be read in parts, else all of one file at once."""
-    environment = storage.s3_environment() if hired.elsewhere and storage.is_remote(plan.uri) else {}
     whole: dict[tuple[Any, ...], list[_Track]] = {}
     for track in tracks:
         key = (id(track),) if track.item is None else track.item.read_with
@@ -120,8 +141,8 @@ def _tasks(plan: Plan, tracks: list[_Track], hired: Crew) -> Iterator[tuple[Task
             options={} if item is None else item.options,
             outputs=tuple(_output(plan, track) for track in made),
             threads=alone,
-            environment=environment,
         )
+        _create_arrays(plan, made)
         if item is None or not FORMATS[task.type].splits:
             yield task, made
             continue
@@ -132,6 +153,16 @@ def _tasks(plan: Plan, tracks: list[_Track], hired: Crew) -> Iterator[tuple[Task
             pieces = plan.genome.pieces(*plan.genome.chunk(chunk))
             if any(piece.chromosome in item.chromosomes for piece in pieces):
                 yield dataclasses.replace(task, folder=track.folder, chunks=(chunk,)), made
+
+
+def _create_arrays(plan: Plan, made: list[_Track]) -> None:
+    """Make the arrays that the tracks of a file will lie in, as far as that is known before it is read."""
+    for track in made:
+        if track.item is None:
+            arrays.create(plan.uri, schema.SEQUENCE, plan.genome)
+        elif track.item.cell.attribute.kind == "mask":
+            for name in (schema.member("mask", track.staged.attribute), schema.intervals(track.staged.attribute)):
+                arrays.create(plan.uri, name, plan.genome)
 
 
 def _output(plan: Plan, track: _Track) -> Output:
@@ -149,10 +180,7 @@ def _output(plan: Plan, track: _Track) -> Output:
         members = {folder: schema.member(folder, staged.attribute, bin) for folder in ("signal", "counts")}
     genome = plan.genome if item is None else plan.genome.binned(item.options.get("bin", 1))
     done = {folder: arrays.chunks_done(plan.uri, member, staged.row, genome) for folder, member in members.items()}
-    intervals = (
-        staged.row in arrays.rows_stored(plan.uri, schema.intervals(staged.attribute)) if "mask" in done else False
-    )
-    return Output(staged.attribute, staged.dataset, staged.row, channel, done, intervals)
+    return Output(staged.attribute, staged.dataset, staged.row, channel, done)
 
 
 def _bases(task: Task) -> int:
@@ -167,6 +195,8 @@ def _commit(book: Catalogue, track: _Track) -> Track | None:
     staged, item, last = track.staged, track.item, track.last
     assert last is not None
     assert last.folder is not None
+    if item is not None and stamp_of(item.path) != item.stamp:
+        raise InputError(f"{item.path}: changed while it was being read; run again when it is whole")
     summary, checksums = combine(track.parts)
     if item is None:
         book.sequence = {**staged.source, "row": staged.row, "checksums": checksums}

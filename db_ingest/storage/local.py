@@ -150,11 +150,17 @@ class LocalStore:
         folder = local_path(uri)
         require_writable(folder)
         lock_path = folder / LOCK_NAME
-        with lock_path.open("w") as lock:
+        try:
+            lock = lock_path.open("w")
+        except OSError as error:
+            raise explain(str(lock_path), error) from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise RunError(f"{uri}: another process is writing to this database; wait for it to end") from error
+            except OSError as error:
+                raise RunError(f"{uri}: its file system knows no locks ({error.strerror}); expected flock") from error
             # A writer that failed may have removed the file between our opening and locking it.
             if not lock_path.exists() or lock_path.stat().st_ino != os.fstat(lock.fileno()).st_ino:
                 raise RunError(f"{uri}: another process was writing to this database; try again")

@@ -96,7 +96,9 @@ class S3Store:
             try:
                 tiledb.Array.create(uri, schema, ctx=tiledb_ctx(uri, upload_bytes=0))
             except tiledb.TileDBError as error:
-                raise explain(uri, error) from error
+                # Another worker may have been quicker.
+                if "__schema" not in self.names(uri):
+                    raise explain(uri, error) from error
 
     def write_lock(self, uri: str) -> AbstractContextManager[Lock]:
         """Hold the writer's lock: an object with a lease, made and renewed by conditional requests."""

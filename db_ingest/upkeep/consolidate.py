@@ -194,7 +194,7 @@ def _plan(uri: str, book: Catalogue) -> list[_Work]:
 
     from db_ingest import schema
 
-    used = fragments.rows_of_tracks(book)
+    used = book.rows()
     works = []
     for member in fragments.members(uri):
         folder = fragments.look(uri, member)

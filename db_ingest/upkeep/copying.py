@@ -127,7 +127,7 @@ def _chosen(uri: str, attributes: Sequence[str] | None, datasets: Sequence[str] 
 
 def _arrays(uri: str, book: Catalogue) -> list[_Array]:
     found = []
-    for member, rows in fragments.rows_of_tracks(book).items():
+    for member, rows in book.rows().items():
         folder = fragments.look(uri, member)
         if not folder.is_array:
             raise RunError(f"{folder.place}: no array there, though the catalogue names it")

@@ -109,20 +109,6 @@ def row_of(fragment: str) -> int:
     return int(parts[2]) - 1
 
 
-def rows_of_tracks(book: Catalogue) -> dict[str, set[int]]:
-    """Rows that tracks, their levels and the sequence use, by member."""
-    rows: dict[str, set[int]] = {}
-    for track in book.tracks:
-        rows.setdefault(track.member, set()).add(track.row)
-        if track.kind == "mask":
-            rows.setdefault(track.intervals, set()).add(track.row)
-        for level in track.levels:
-            rows.setdefault(track.level_member(level), set()).add(level.row)
-    if book.sequence is not None:
-        rows[SEQUENCE] = {book.sequence["row"]}
-    return rows
-
-
 def rows_staged(book: Catalogue, member: str) -> set[int]:
     """Rows of a member that an interrupted writer may go on with."""
     attribute = member.rpartition("/")[2].partition("@")[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from servers import Files, S3Place, free_port, s3_fixture, s3_server_fixture  # noqa: F401
+from servers import Files, S3Place, free_port
 
 from db_ingest import inputs, remote, storage
 from db_ingest.errors import InputError, MissingFileError, RunError

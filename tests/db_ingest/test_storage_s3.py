@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tiledb
 from botocore.exceptions import ClientError
-from servers import Proxy, S3Place, s3_fixture, s3_server_fixture  # noqa: F401
+from servers import Proxy, S3Place
 
 from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError, MissingFileError, RunError
