@@ -13,6 +13,8 @@ def check_attribute(name: str, flag: str) -> str:
     """Return the name of an attribute, which names folders; raises :class:`InputError` if it can be none."""
     if not _ATTRIBUTE.fullmatch(name):
         raise InputError(f"{flag} {name!r}; expected letters, digits and _ . + - only")
+    if name == "seq":
+        raise InputError(f"{flag} 'seq'; that names the sequence where inputs are chosen, expected another name")
     return name
 
 

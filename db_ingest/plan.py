@@ -11,7 +11,7 @@ from typing import Any
 
 from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import Catalogue
+from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
 from db_ingest.formats import FORMATS
 from db_ingest.formats.base import Channel
@@ -158,7 +158,7 @@ def make_plan(request: Request) -> Plan:
     checked = [item for items in found for item in items]
     _refuse_twins(checked)
     todo = [item for item in checked if _is_new(item, existing, request.overwrite)]
-    new_sequence = _new_sequence(existing, reference, request.ref_fasta)
+    new_sequence = _new_sequence(existing, reference, request.ref_fasta, naming)
     resumed: dict[str, frozenset[int]] = {}
     for staged in existing.staged if existing else []:
         resumed[staged.attribute] = resumed.get(staged.attribute, frozenset()) | {staged.row}
@@ -196,7 +196,10 @@ def _genome(existing: Catalogue | None, reference: Path | None, chrom_sizes: Pat
 
     given = read_sizes(chrom_sizes) if chrom_sizes else None
     if existing is not None:
-        if given is not None and (given.names, given.sizes) != (existing.genome.names, existing.genome.sizes):
+        # The order is the database's own.
+        if given is not None and dict(zip(given.names, given.sizes, strict=True)) != dict(
+            zip(existing.genome.names, existing.genome.sizes, strict=True)
+        ):
             raise InputError(
                 f"{chrom_sizes}: another genome than the database's; it has {shorten_names(given.names)} "
                 f"({given.bases:,} bp), the database {shorten_names(existing.genome.names)} "
@@ -298,7 +301,21 @@ def _refuse_twins(checked: Sequence[Checked]) -> None:
             )
 
 
-def _new_sequence(existing: Catalogue | None, reference: Path | None, given: str | None) -> Reference | None:
+def _same_bases(reference: Path, naming: Naming, sequence: Mapping[str, Any]) -> bool:
+    """Whether another file holds the bases that are stored."""
+    from isal import isal_zlib
+
+    from db_ingest.formats import sequence as sequences
+
+    return all(
+        sequence["checksums"].get(name) == f"{isal_zlib.crc32(bases):08x}"
+        for name, bases in sequences.chromosomes(reference, naming)
+    )
+
+
+def _new_sequence(
+    existing: Catalogue | None, reference: Path | None, given: str | None, naming: Naming
+) -> Reference | None:
     from db_ingest.formats.files import describe_source
 
     if reference is None or given is None:
@@ -306,7 +323,7 @@ def _new_sequence(existing: Catalogue | None, reference: Path | None, given: str
     source = {**describe_source(reference), "path": Fetcher.source(given)}
     if existing is None or existing.sequence is None:
         return Reference(reference, source)
-    if source["sha256"] != existing.sequence["sha256"]:
+    if source["sha256"] != existing.sequence["sha256"] and not _same_bases(reference, naming, existing.sequence):
         raise InputError(
             f"{given}: differs from the sequence in the database ({existing.sequence['path']}), "
             "which every track was laid on; make a new database"
@@ -331,9 +348,24 @@ def _is_new(item: Checked, existing: Catalogue | None, overwrite: bool) -> bool:
     if not same and not overwrite:
         raise InputError(
             f"{item.path}: {cell.dataset} {cell.attribute.name} is in the database already, from another file or "
-            f"other settings ({old.source['path']}); --overwrite replaces it"
+            f"other settings ({_difference(old, item)}); --overwrite replaces it"
         )
     return not same
+
+
+def _difference(old: Track, item: Checked) -> str:
+    if old.type != item.cell.attribute.type:
+        return f"type {old.type}, now {item.cell.attribute.type}"
+    if old.source["sha256"] != item.source["sha256"]:
+        same = old.source["path"] == item.source["path"]
+        return "the file has changed" if same else f"it came from {old.source['path']}, of other contents"
+    names = sorted(set(old.options) | set(item.settings))
+    said = [
+        f"{name} was {old.options.get(name, 'the default')}, now {item.settings.get(name, 'the default')}"
+        for name in names
+        if old.options.get(name) != item.settings.get(name)
+    ]
+    return "; ".join(said)
 
 
 def _estimate(genome: Genome, todo: list[Checked], sequence: bool, request: Request) -> dict[str, float]:

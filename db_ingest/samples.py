@@ -126,7 +126,7 @@ def _read_yaml(path: Path) -> dict[str, dict[str, Any]]:
 def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:
     check_attribute(name, f"{path}: attribute")
     kind = entry.pop("type", None)
-    if kind not in FORMATS:
+    if not isinstance(kind, str) or kind not in FORMATS:
         raise InputError(f"{path}: attribute {name!r} has type {kind!r}; expected one of {', '.join(FORMATS)}")
     known = FORMATS[kind].options
     for option, value in entry.items():

@@ -52,6 +52,17 @@ def cores() -> int:
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
+def at_a_time(threads: int) -> int:
+    """Threads to work with; 0 means as many as there are cores.
+
+    Raises:
+        InputError: below 0.
+    """
+    if threads < 0:
+        raise InputError(f"--threads {threads}: expected 0 (all cores) or more")
+    return threads or cores()
+
+
 def default_threads(workers: int) -> int:
     """Threads a worker: its share of the cores, and no more than half of the free memory holds chunks for."""
     import psutil
@@ -102,7 +113,7 @@ def _giving_up(executor: Executor) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        log.info("stopping when the files that are being read and written are done")
+        log.debug("stopping when the files that are being read and written are done")
         executor.shutdown(wait=True, cancel_futures=True)
         raise
 

@@ -135,12 +135,13 @@ class Command:
 
             sys.stdout.write(yaml.safe_dump(given, sort_keys=False))
             return 0
-        if any(store.values()):
-            from db_ingest import storage
-
-            storage.apply_s3_flags(**store)
         _set_up_logging(verbose=frame["verbose"], quiet=frame["quiet"])
+        _end_as_by_control_c()
         try:
+            if any(store.values()):
+                from db_ingest import storage
+
+                storage.apply_s3_flags(**store)
             self.report(self.load()(**given))
             sys.stdout.flush()
         except KerasgenError as error:
@@ -152,6 +153,10 @@ class Command:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            if frame["debug"]:
+                traceback.print_exc()
+            return _say(self.prog, InputError(f"{error.filename}: {error.strerror}"))
         except Exception as error:
             if frame["debug"]:
                 traceback.print_exc()
@@ -264,6 +269,18 @@ def _set_up_logging(*, verbose: bool, quiet: bool) -> None:
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+
+def _end_as_by_control_c() -> None:
+    """Let what ends a job on a cluster (SIGTERM) end a command as Ctrl-C does: in order, with a line and status 1."""
+    import signal
+    import threading
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _say(prog: str, error: object) -> int:

@@ -96,6 +96,8 @@ def copy(
             failed.
     """
     tdb_array, to = str(tdb_array).rstrip("/"), str(to).rstrip("/")
+    if to.startswith(f"{tdb_array}/"):
+        raise InputError(f"--to {to}: lies in the database itself; expected another place")
     book = _chosen(tdb_array, attributes, datasets)
     found = _arrays(tdb_array, book)
     result = CopyResult(tdb_array, to, [track.name for track in book.tracks], dry_run=dry_run)

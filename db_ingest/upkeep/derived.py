@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import tiledb
 
-from db_ingest import arrays, codes, schema, storage
+from db_ingest import arrays, codes, schema, storage, workers
 from db_ingest import catalogue as catalogues
 from db_ingest.catalogue import Catalogue, Staged, Track
 from db_ingest.errors import InputError, KerasgenError
 from db_ingest.genome import Genome, Piece
 from db_ingest.summaries import Part, combine, summarise, to_counts
-from db_ingest.workers import cores
 
 
 class Origin:
@@ -79,7 +78,7 @@ def write(
     total = sum(book.genome.binned(item.bin).bases for item in wanted)
     with (
         progress(what, total, "bases" if all(item.bin == 1 for item in wanted) else "bins") as advance,
-        ThreadPoolExecutor(threads or cores()) as executor,
+        ThreadPoolExecutor(workers.at_a_time(threads)) as executor,
     ):
         for item, staged in zip(wanted, rows, strict=True):
             writing = _Writing(uri, book.genome, item, staged, (staged.attribute, staged.row) in resumed)

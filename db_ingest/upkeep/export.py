@@ -62,6 +62,7 @@ def export(
 
     Raises:
         InputError: an unknown name or ending, or a format that cannot hold what the track has.
+        RunError: a signal or the sequence is damaged: what is stored does not have its checksum.
     """
     if storage.is_uri(out):
         raise InputError(f"--out {out}: expected a file on this machine")

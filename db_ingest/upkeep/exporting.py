@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from isal import isal_zlib
 
-from db_ingest import schema, storage
+from db_ingest import catalogue as catalogues
+from db_ingest import schema, storage, workers
 from db_ingest.catalogue import Track
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, RunError
 from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.formats.text_writer import TextWriter, bedgraph_lines, fasta_lines
 from db_ingest.genome import Genome
 from db_ingest.progress import log, progress
 from db_ingest.reader import Reader
-from db_ingest.workers import cores
+from db_ingest.summaries import to_counts
 
 _STRETCH = 2**22
 """Cells read at a time, while those before are being written."""
@@ -58,7 +60,7 @@ class Job:
     @property
     def workers(self) -> int:
         """Threads that compress."""
-        return self.threads or cores()
+        return workers.at_a_time(self.threads)
 
     @property
     def bin(self) -> int:
@@ -139,9 +141,15 @@ def _said(job: Job, what: str, chromosomes: int) -> str:
 
 
 def _stretches(job: Job, names: list[str], step: int) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Yield chromosome, first cell and cells, reading one ahead of what is taken."""
+    """Yield chromosome, first cell and cells, reading one ahead of what is taken.
+
+    Raises:
+        RunError: a chromosome's cells are not those that its checksum was taken of.
+    """
+    crc = 0
     track, genome = job.track, job.genome if job.bin == 1 else job.genome.binned(job.bin)
     member, row = (schema.SEQUENCE, None) if track is None else (track.member, track.row)
+    checksums = _checksums(job)
     places = [(name, start) for name in names for start in range(0, genome.size(name), step)]
     with (
         contextlib.closing(Reader(job.uri)) as reader,
@@ -161,6 +169,26 @@ def _stretches(job: Job, names: list[str], step: int) -> Iterator[tuple[str, int
                 coming.append(ahead.submit(read, *places[i + 1]))
             yield name, start, cells
             advance(len(cells))
+            crc = isal_zlib.crc32(_as_stored(cells, member), crc if start else 0)
+            if start + len(cells) == genome.size(name) and f"{crc:08x}" != checksums.get(name):
+                what = "the sequence" if track is None else track.name
+                raise RunError(f"{job.uri}: {what}: {name} is damaged; nothing was written (gen_db verify says more)")
+
+
+def _checksums(job: Job) -> dict[str, str]:
+    if job.track is not None:
+        return job.track.checksums
+    found: dict[str, str] = (catalogues.load(job.uri).sequence or {})["checksums"]
+    return found
+
+
+def _as_stored(cells: np.ndarray, member: str) -> np.ndarray:
+    """Cells as they lie in the array, of those that the reader gives."""
+    if not member.startswith("counts/"):
+        return cells
+    counts = np.empty(len(cells), np.uint16)
+    to_counts(cells, counts)
+    return counts
 
 
 def _runs(job: Job, names: list[str]) -> Iterator[Runs]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from db_ingest import codes, schema
+from db_ingest import codes, schema, workers
 from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import KerasgenError
 from db_ingest.formats import FORMATS, bed, sequence
@@ -24,7 +24,6 @@ from db_ingest.progress import progress
 from db_ingest.reader import Reader
 from db_ingest.upkeep import importing, merge
 from db_ingest.upkeep.stored import Damage
-from db_ingest.workers import cores
 
 _STRETCH = 2**22
 """Bases compared at a time."""
@@ -70,7 +69,7 @@ def check_sources(
     for track in tracks:
         groups.setdefault(_read_with(track), []).append(track)
     wanted: list[list[Track]] = [*groups.values()]
-    at_a_time = threads or cores()
+    at_a_time = workers.at_a_time(threads)
     total = sum(book.genome.bases for _ in tracks) + (book.genome.bases if with_sequence else 0)
     reader = Reader(uri)
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tiledb
 
-from db_ingest import intervals, schema, storage
+from db_ingest import intervals, schema, storage, workers
 from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import KerasgenError
 from db_ingest.genome import Genome
@@ -19,7 +19,6 @@ from db_ingest.progress import progress
 from db_ingest.reader import Reader
 from db_ingest.summaries import Part, combine, summarise
 from db_ingest.upkeep.derived import has_value
-from db_ingest.workers import cores
 
 _SAME_SUM = 1e-9
 _NOT_OURS = (storage.DeniedError, storage.UnreachableError, storage.ServerError)
@@ -71,7 +70,7 @@ def check_stored(
     try:
         with (
             progress("verify", sum(target.genome.bases for target in targets), "bases") as advance,
-            ThreadPoolExecutor(threads or cores()) as executor,
+            ThreadPoolExecutor(workers.at_a_time(threads)) as executor,
         ):
             waiting = [(target, _submit(executor, cells, target, advance)) for target in targets]
             tables = {track.name: executor.submit(_check_intervals, reader, track) for track in _masks(tracks)}

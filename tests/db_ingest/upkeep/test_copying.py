@@ -120,6 +120,8 @@ def test_unknown_names_and_places_are_refused(db, to, tmp_path):
     assert [path.name for path in full.iterdir()] == ["mine"]
     with pytest.raises(InputError, match="holds a database already"):
         copy(db.uri, db.uri)
+    with pytest.raises(InputError, match="lies in the database itself"):
+        copy(db.uri, f"{db.uri}/copy")
 
 
 def test_part_of_a_copy_of_another_database_is_refused(db, to):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 import os
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest
 from db_ingest.cli.gen_db import COMMANDS
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, RunError
 from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.formats.text_writer import bedgraph_lines
 from db_ingest.reader import Reader
@@ -195,6 +196,19 @@ def test_track_on_a_grid_is_written_base_by_base(inputs, uri, tmp_path):
     with pyBigWig.open(str(export_x(uri, tmp_path / "out.bw"))) as file:
         for name, size in SIZES.items():
             np.testing.assert_array_equal(file.values(name, 0, size, numpy=True), arrays[name].repeat(35)[:size])
+
+
+@pytest.mark.parametrize("name", ["x.bw", "x.bedGraph"])
+def test_damaged_signal_is_not_written_and_the_old_file_stays(signal, uri, tmp_path, name):
+    out = export_x(uri, tmp_path / name)
+    before = out.read_bytes()
+    book = catalogues.load(uri)
+    (track,) = book.tracks
+    book.tracks[0] = dataclasses.replace(track, checksums={**track.checksums, "chr10": "00000000"})
+    book.save(uri)
+    with pytest.raises(RunError, match="a x: chr10 is damaged; nothing was written"):
+        export_x(uri, out)
+    assert out.read_bytes() == before
 
 
 def test_memory_does_not_grow_with_the_chromosome(inputs, uri, tmp_path, monkeypatch):
