@@ -20,7 +20,7 @@ from db_ingest.inputs import Fetcher
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.samples import Attribute, Cell, attributes_from, read_samples
 from db_ingest.strands import is_minus
-from db_ingest.workers import BYTES_A_BASE, cores, default_threads
+from db_ingest.workers import BYTES_A_BASE, at_a_time, cores, default_threads
 
 _BASES_A_SECOND = 100e6
 _SEQUENCE_BYTES_A_BASE = 0.30
@@ -137,13 +137,13 @@ def make_plan(request: Request) -> Plan:
     """Check all inputs against each other and against what the database holds."""
     from db_ingest.formats import sequence as sequences
 
-    if request.threads < 0:
-        raise InputError(f"--threads {request.threads}: expected 0 (all cores) or more")
+    at_a_time(request.threads)
     if request.workers < 1:
         raise InputError(f"--workers {request.workers}: expected 1 or more")
     fetcher = Fetcher(request.cache_dir)
     existing = existing_catalogue(request.uri)
-    reference = fetcher.local(request.ref_fasta) if request.ref_fasta else None
+    # A worker elsewhere has another working folder.
+    reference = fetcher.local(request.ref_fasta).absolute() if request.ref_fasta else None
     genome = _genome(existing, reference, fetcher.local(request.chrom_sizes) if request.chrom_sizes else None)
     aliases = read_alias_table(fetcher.local(request.chrom_alias), genome) if request.chrom_alias else {}
     naming = Naming(genome, aliases)

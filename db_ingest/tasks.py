@@ -50,7 +50,6 @@ class Task:
         genome: its chromosomes.
         aliases: names of chromosomes in the file, beyond those that are understood anyway.
         path: a local file.
-        source: what to call the file in messages.
         type: how it is read; ``"sequence"`` for FASTA and 2bit.
         options: all options of the type.
         outputs: the tracks it becomes.
