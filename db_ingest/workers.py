@@ -126,6 +126,8 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
 
     context = multiprocessing.get_context("spawn")
     done: Queue[int | None] = context.Queue()
+    # A worker that is killed while it holds the queue's lock leaves it locked: then nothing more can be put here.
+    done.cancel_join_thread()
 
     def listen() -> None:
         while (bases := done.get()) is not None:
@@ -149,7 +151,7 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
         ) from error
     finally:
         done.put(None)
-        listener.join(timeout=5)
+        listener.join(timeout=1)
 
 
 @contextlib.contextmanager

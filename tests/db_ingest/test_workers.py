@@ -1,0 +1,29 @@
+"""Processes that do the work: what becomes of the others when one is killed."""
+
+import subprocess
+import sys
+
+DIES_HOLDING_THE_LOCK = """
+import os, signal
+from db_ingest import tasks, workers
+from db_ingest.errors import RunError
+
+def die():
+    tasks._advance.__self__._wlock.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    try:
+        with workers.crew(2, 1, None, lambda bases: None) as crew:
+            crew.executor.submit(die).result()
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_worker_killed_while_it_reports_keeps_nobody_waiting(tmp_path):
+    script = tmp_path / "die.py"
+    script.write_text(DIES_HOLDING_THE_LOCK)
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "a worker process ended before its work was done" in run.stdout
