@@ -7,11 +7,13 @@ stored as two halves a cell, of which TileDB keeps none.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from db_ingest.codes import COUNTS_MISSING, MASK_MISSING, UNKNOWN_BASE
+from db_ingest.genome import CHUNK
 
 if TYPE_CHECKING:
     import tiledb
@@ -24,8 +26,8 @@ CELLS: dict[str, tuple[type, float]] = {
 }
 """Data type and fill value of the dense members' cells, by the folder they lie in."""
 
-_HALVES = {np.dtype(np.float32): np.dtype("<u2,<u2"), np.dtype(np.uint16): np.dtype("u1,u1")}
-_WHOLE = {halves: whole for whole, halves in _HALVES.items()}
+_HALVES: dict[np.dtype, np.dtype] = {np.dtype(np.float32): np.dtype("<u2,<u2"), np.dtype(np.uint16): np.dtype("u1,u1")}
+_WHOLE: dict[np.dtype, np.dtype] = {halves: whole for whole, halves in _HALVES.items()}
 
 
 def folder_of(member: str) -> str:
@@ -46,7 +48,8 @@ def to_stored(cells: np.ndarray) -> np.ndarray:
 
 def from_stored(found: np.ndarray) -> np.ndarray:
     """A view of ``(n,)`` cells that TileDB gave as what they are."""
-    return found.view(_WHOLE.get(found.dtype, found.dtype))
+    whole: np.dtype = _WHOLE.get(found.dtype, found.dtype)
+    return found.view(whole)
 
 
 def read(array: tiledb.Array, row: int | None, first: int, last: int) -> np.ndarray:
@@ -56,11 +59,18 @@ def read(array: tiledb.Array, row: int | None, first: int, last: int) -> np.ndar
 
 
 def read_stretches(array: tiledb.Array, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Cells of several half-open stretches, end to end, as ``(sum of lengths,)``."""
-    if not len(starts):
-        return from_stored(np.zeros(0, array.schema.attr("value").dtype))
+    """Cells of several half-open stretches, sorted and disjoint, end to end, as ``(sum of lengths,)``."""
     if len(starts) == 1:
         return read(array, row, int(starts[0]), int(ends[0]))
     ranges = [slice(start, end - 1) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    found = array.multi_index[ranges] if row is None else array.multi_index[row, ranges]
-    return from_stored(found["value"].reshape(-1))
+    result = np.empty(int((ends - starts).sum()), array.schema.attr("value").dtype)
+    done = 0
+    # Not all at once: TileDB holds every tile that a query touches.
+    cuts = [0, *(np.flatnonzero(np.diff(starts // CHUNK)) + 1).tolist(), len(ranges)]
+    for first, last in itertools.pairwise(cuts):
+        batch = ranges[first:last]
+        if batch:
+            found = (array.multi_index[batch] if row is None else array.multi_index[row, batch])["value"].reshape(-1)
+            result[done : done + len(found)] = found
+            done += len(found)
+    return from_stored(result)

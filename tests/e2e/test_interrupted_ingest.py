@@ -291,8 +291,9 @@ def test_worker_that_is_killed_is_one_line_and_the_same_run_goes_on(experiment, 
     process = started(experiment.command(database, "--workers=2"))
     # A pool of processes may lock up if one ends while it is being started; that is Python's.
     wait_for_another_chunk(database, process)
-    spawned = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-    spawned[0].kill()
+    # The workers are children of the process that was made to fork them.
+    workers = [worker for helper in psutil.Process(process.pid).children() for worker in helper.children()]
+    workers[0].kill()
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert said.count("\n") == 1
