@@ -159,12 +159,8 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        with (
-            ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_begin, initargs=(report, threads)
-            ) as executor,
-            _giving_up(executor),
-        ):
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(report, threads))
+        with pool as executor, _giving_up(executor):
             with _deaf_to_interrupts():
                 # One process is started a task as long as none is idle.
                 for _ in range(workers):
