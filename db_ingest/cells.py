@@ -59,18 +59,34 @@ def read(array: tiledb.Array, row: int | None, first: int, last: int) -> np.ndar
 
 
 def read_stretches(array: tiledb.Array, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Cells of several half-open stretches, sorted and disjoint, end to end, as ``(sum of lengths,)``."""
-    if len(starts) == 1:
-        return read(array, row, int(starts[0]), int(ends[0]))
-    ranges = [slice(start, end - 1) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    result = np.empty(int((ends - starts).sum()), array.schema.attr("value").dtype)
+    """Cells of sorted disjoint half-open stretches, end to end, as ``(sum of lengths,)``.
+
+    TileDB decompresses a tile whole whatever is asked of it, so stretches in one tile or in neighbours are read as one;
+    and it holds every tile that a query touches, so that a query goes no further than a chunk.
+    """
+    stored = np.empty(int((ends - starts).sum()), array.schema.attr("value").dtype)
+    result = from_stored(stored)
+    if not len(starts):
+        return result
+    tile = int(array.schema.domain.dim("position").tile)
+    apart = starts[1:] // tile > (ends[:-1] - 1) // tile + 1
+    cut = starts[1:] // CHUNK > starts[:-1] // CHUNK
+    runs = np.concatenate([[0], np.flatnonzero(apart | cut) + 1, [len(starts)]])
+    batches = np.concatenate([[0], np.flatnonzero(cut[runs[1:-1] - 1]) + 1, [len(runs) - 1]])
     done = 0
-    # Not all at once: TileDB holds every tile that a query touches.
-    cuts = [0, *(np.flatnonzero(np.diff(starts // CHUNK)) + 1).tolist(), len(ranges)]
-    for first, last in itertools.pairwise(cuts):
-        batch = ranges[first:last]
-        if batch:
-            found = (array.multi_index[batch] if row is None else array.multi_index[row, batch])["value"].reshape(-1)
-            result[done : done + len(found)] = found
-            done += len(found)
-    return from_stored(result)
+    for begin, end in itertools.pairwise(batches.tolist()):
+        first, last = runs[begin:end], runs[begin + 1 : end + 1] - 1
+        if len(first) == 1:
+            found = read(array, row, int(starts[first[0]]), int(ends[last[0]]))
+        else:
+            ranges = [slice(int(starts[i]), int(ends[j]) - 1) for i, j in zip(first, last, strict=True)]
+            table = array.multi_index[ranges] if row is None else array.multi_index[row, ranges]
+            found = from_stored(table["value"].reshape(-1))
+        here = slice(runs[begin], runs[end])
+        # Where each stretch lies in what was read.
+        lengths = ends[last] - starts[first]
+        shift = np.repeat(np.cumsum(lengths) - lengths - starts[first], last - first + 1)
+        for at, stop in zip((starts[here] + shift).tolist(), (ends[here] + shift).tolist(), strict=True):
+            result[done : done + stop - at] = found[at:stop]
+            done += stop - at
+    return result

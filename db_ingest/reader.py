@@ -69,12 +69,17 @@ class Reader:
         Returns:
             ``(sum of lengths,)``: float32 of a signal or of counts, NaN where there is no value; else uint8.
         """
-        flat = self._retried(member, row, lambda array: read_stretches(array, row, starts, ends))
+        flat = self.read_cells(member, row, starts, ends)
         if not member.startswith("counts/"):
             return flat
         values = np.empty(len(flat), np.float32)
         from_counts(flat, values)
         return values
+
+    def read_cells(self, member: str, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The same as the cells are: counts as uint16, :data:`~db_ingest.codes.COUNTS_MISSING` where there is none."""
+        found: np.ndarray = self._retried(member, row, lambda array: read_stretches(array, row, starts, ends))
+        return found
 
     def _retried(self, member: str, row: int | None, read: Callable[[tiledb.Array], Any]) -> Any:
         """Read an array, opened anew if that fails: a consolidation may have replaced its files."""

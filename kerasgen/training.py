@@ -26,6 +26,8 @@ from kerasgen.spec import DataSpec
 if TYPE_CHECKING:
     import keras
 
+    from kerasgen.loading.sources import Source
+
 log = logging.getLogger("kerasgen")
 
 LR_SCHEDULES = ("plateau", "cosine", "constant")
@@ -133,7 +135,7 @@ def train(
     database = Database(str(flags["tdb_array"]))
     state = _state(flags, _circumstances(database, flags))
     spec = specs.from_flags(database, flags)
-    builder, held_builder = BatchBuilder(database, spec), BatchBuilder(database, spec)
+    builder = BatchBuilder(database, spec)
     if revcomp or bed_regions_stranded:
         builder.check_strands()
     split, training, validation = plan_training(database, spec, flags)
@@ -153,6 +155,7 @@ def train(
     from kerasgen import devices
     from kerasgen.fitting import Fitting
     from kerasgen.generators import BatchGenerator
+    from kerasgen.loading.sources import choose
 
     module, origin = _architecture(architecture_spec, architecture_from_file)
     config, weights = _config(module, spec, model_params, {name: flags[name] for name in _LOSS_WEIGHTS})
@@ -161,14 +164,15 @@ def train(
     devices.report()
     log.info("%s training samples an epoch, %s validation samples", f"{len(training):,}", f"{len(validation):,}")
     log.info("held out for testing: %s", ", ".join(split.test) or "nothing")
-    used = builder.load(training, cache_gb)
-    held_builder.load(validation, cache_gb if cache_gb is None else cache_gb - used)
-    loss_weights = _resolve_weights(builder, training, spec, weights)
+    source = choose(database, builder.needs, training, cache_gb=cache_gb, threads=threads, what="training batches")
+    left = None if cache_gb is None else cache_gb - source.nbytes / 1e9
+    held = choose(database, builder.needs, validation, cache_gb=left, threads=threads, what="validation batches")
+    loss_weights = _resolve_weights(builder, training, source, spec, weights)
     _compile(model, spec, loss_weights, learning_rate)
 
     def batches(epoch: int, first_batch: int) -> BatchGenerator:
         return BatchGenerator(
-            builder, training, batch_size, epoch=epoch, first_batch=first_batch, threads=threads,
+            builder, training, batch_size, source=source, epoch=epoch, first_batch=first_batch, threads=threads,
             max_queue_size=max_queue_size,
         )  # fmt: skip
 
@@ -176,7 +180,7 @@ def train(
         model=model,
         prefix=model_prefix,
         batches=batches,
-        validation=BatchGenerator(held_builder, validation, batch_size, threads=threads, filtered=True),
+        validation=BatchGenerator(builder, validation, batch_size, source=held, threads=threads, filtered=True),
         document={
             "run": flags,
             "data_spec": spec.to_json(),
@@ -332,7 +336,9 @@ def _build(module: ModuleType, config: Any, spec: DataSpec) -> keras.Model:
     return model
 
 
-def _resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights: dict[str, Any]) -> list[float]:
+def _resolve_weights(
+    builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
+) -> list[float]:
     """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
     try:
         profile = float(weights["profile_loss_weight"])
@@ -341,14 +347,16 @@ def _resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights:
         raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
     is_profile = [channels.aggregation is None for channels in spec.outputs]
     if counts is None and any(is_profile) and not all(is_profile):
-        windows = plan.epoch(0)
-        windows = keep_accepted(builder, windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES]), 256)
+        windows = source.epoch(plan, 0)[0]
+        windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
+        windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
         if len(windows.centre) == 0:
             raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
-        totals = []
+        totals, held = [], source.hold(windows)
         for first in range(0, len(windows.centre), 256):
-            labels = builder.outputs(windows.take(slice(first, first + 256)))[is_profile.index(True)]
-            totals.append(np.nansum(labels, axis=(1, 2)))
+            for part, store in held.parts(first, min(first + 256, len(windows.centre))):
+                labels = builder.outputs(windows.take(part), store)[is_profile.index(True)]
+                totals.append(np.nansum(labels, axis=(1, 2)))
         counts = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
         log.info("counts loss weight: %.3g", counts)
     return [profile if flag else (1.0 if counts is None else counts) for flag in is_profile]
