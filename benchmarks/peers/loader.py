@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
-from child import peak_bytes
 
 INPUT, OUTPUT, JITTER, BATCH = 2114, 1000, 500, 64
 MARGIN = INPUT // 2 + JITTER
 """Bases that a peak needs on both sides; no loader has to know what lies past a chromosome's end."""
+
+LEAST_PEAKS = 5 * BATCH
 
 _WARM = 16
 _CHECKED, _EACH = (0, 13, 26, 39), 8
@@ -120,11 +121,13 @@ def finish(letters: np.ndarray, values: np.ndarray, reverse: np.ndarray) -> Batc
 
 def measure(start: Callable[[], Stream], job: SimpleNamespace) -> dict[str, Any]:
     """What getting ready took, and an epoch of batches; or, if asked for that, whether the arrays are right."""
+    from child import peak_bytes
+
     if job.check:
         return {"wrong": _wrong(start(), job), "peak": 0}
     began, used = time.perf_counter(), _cpu_seconds()
     batches = start().batches
-    batch = next(batches)
+    batch: tuple[np.ndarray, ...] = next(batches)
     found: dict[str, Any] = {"start_up": [time.perf_counter() - began], "start_up_cpu": [_cpu_seconds() - used]}
     for _ in range(_WARM if job.most else 0):
         batch = next(batches)
@@ -138,7 +141,7 @@ def measure(start: Callable[[], Stream], job: SimpleNamespace) -> dict[str, Any]
     if windows:
         found["seconds"] = [elapsed / windows * job.windows]
         found["cpu"] = [(_cpu_seconds() - used) / windows * job.windows]
-    return {**found, "peak": peak_bytes(), "bytes": sum(np.asarray(part).nbytes for part in batch)}
+    return {**found, "timed": windows, "batch_bytes": sum(part.nbytes for part in batch), "peak": peak_bytes()}
 
 
 def _cpu_seconds() -> float:

@@ -84,6 +84,8 @@ def _stream(job: SimpleNamespace, share: float) -> Callable[[], Stream]:
 
         return Stream(ahead(make, windows(), job.threads))
 
+    # Loaded where they are first needed; here, as the peers' modules are, before the clock starts.
+    import db_ingest.reader  # noqa: F401
     import kerasgen.batches  # noqa: F401
 
     return start
