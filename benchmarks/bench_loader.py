@@ -379,11 +379,11 @@ def main() -> None:
     finally:
         if temporary:
             shutil.rmtree(options.folder)
+        if options.json:
+            document = {"machine": machine, "kind": options.kind, "versions": bench.versions, "rows": bench.rows}
+            options.json.write_text(json.dumps(document, indent=1))
     if bench.versions:
         print("\n" + ", ".join(f"{name} {number}" for name, number in sorted(bench.versions.items())))
-    if options.json:
-        document = {"machine": machine, "kind": options.kind, "versions": bench.versions, "rows": bench.rows}
-        options.json.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":
