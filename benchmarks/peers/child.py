@@ -1,7 +1,8 @@
 """One measurement in a process of its own: ``child.py JOB`` does the JSON document's work and prints what it took.
 
 A method is a function of a job that does what comes before (imports, opening) and returns the work to be timed: a
-function, or one that gives the arrays it decodes, one after the other.
+function, or one that gives the arrays it decodes, one after the other. A module that has a ``measure`` of its own is
+measured by it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ except ImportError:  # A peer's environment: they start no processes.
 CHUNK = 2**24
 PACKAGES = {
     "bam2bw": "figwig",
+    "bpnet_lite": "bpnet-lite",
+    "cherimoya": "cherimoya",
     "figwig": "figwig",
     "figwig_file": "figwig",
     "genvarloader": "genvarloader",
@@ -81,11 +84,14 @@ def main() -> None:
     try:
         package = PACKAGES.get(job.method)
         found = version(package) if package else ""
-        work = getattr(importlib.import_module(job.part), job.method)(job)
+        module = importlib.import_module(job.part)
+        work = getattr(module, job.method)(job)
     except (ImportError, PackageNotFoundError) as error:
         print(json.dumps({"missing": str(error)}))
         return
-    print(json.dumps({**measure(work, job.passes, job.check), "package": package, "version": found}))
+    own = getattr(module, "measure", None)
+    taken = own(work, job) if own else measure(work, job.passes, job.check)
+    print(json.dumps({**taken, "package": package, "version": found}))
 
 
 if __name__ == "__main__":
