@@ -87,7 +87,7 @@ REMOTE = [
     Method("ingest, 2 workers", "ingest", 1, workers=2, own=True, checked=False),
     Method("one whole track", "track", 2, own=True, checked=False),
     Method("epoch, peaks into memory", "into_memory", own=True, checked=False),
-    Method("epoch, batch by batch", "by_batch", own=True, checked=False),
+    Method("epoch, through a buffer of a tenth", "through_buffer", own=True, checked=False),
 ]
 
 

@@ -72,7 +72,8 @@ def read_stretches(array: tiledb.Array, row: int | None, starts: np.ndarray, end
     apart = starts[1:] // tile > (ends[:-1] - 1) // tile + 1
     cut = starts[1:] // CHUNK > starts[:-1] // CHUNK
     runs = np.concatenate([[0], np.flatnonzero(apart | cut) + 1, [len(starts)]])
-    batches = np.concatenate([[0], np.flatnonzero(cut[runs[1:-1] - 1]) + 1, [len(runs) - 1]])
+    reach = np.cumsum(ends[runs[1:] - 1] - starts[runs[:-1]]) // CHUNK
+    batches = np.concatenate([[0], np.flatnonzero(np.diff(reach)) + 1, [len(runs) - 1]])
     done = 0
     for begin, end in itertools.pairwise(batches.tolist()):
         first, last = runs[begin:end], runs[begin + 1 : end + 1] - 1

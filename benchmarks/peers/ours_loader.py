@@ -66,20 +66,23 @@ def _stream(job: SimpleNamespace, share: float) -> Callable[[], Stream]:
 
     def start() -> Stream:
         builder, plan = parts(job)
-        spans = plan.cover(INPUT // 2)
-        needed = int((spans[1] - spans[0]).sum()) * (1 + 4 * len(job.files)) / 1e9
-        builder.load(plan, budget_gb=share * needed)
+        needed = size_of(builder.needs, plan.cover)[0] / 1e9
+        source = choose(builder.database, builder.needs, plan, cache_gb=share * needed, threads=job.threads)
 
         def windows() -> Iterator[Any]:
             epoch = 0
             while True:
-                drawn = plan.epoch(epoch)
+                drawn, held = source.epoch(plan, epoch)
                 for first in range(0, len(plan) - BATCH + 1, BATCH):
-                    yield drawn.take(slice(first, first + BATCH))
+                    yield [(drawn.take(part), store) for part, store in held.parts(first, first + BATCH)]
+                held.close()
                 epoch += 1
 
-        def make(part: Any) -> Batch:
-            (sequence,), (profile, counts) = builder.inputs(part), builder.outputs(part)
+        def make(parts: Any) -> Batch:
+            found = [(*builder.inputs(part, store), *builder.outputs(part, store)) for part, store in parts]
+            if len(found) == 1:
+                return found[0]
+            sequence, profile, counts = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
             return sequence, profile, counts
 
         return Stream(ahead(make, windows(), job.threads))
@@ -87,6 +90,8 @@ def _stream(job: SimpleNamespace, share: float) -> Callable[[], Stream]:
     # Loaded where they are first needed; here, as the peers' modules are, before the clock starts.
     import db_ingest.reader  # noqa: F401
     import kerasgen.batches  # noqa: F401
+    from kerasgen.loading.sources import choose
+    from kerasgen.loading.store import size_of
 
     return start
 
@@ -104,7 +109,8 @@ def out_of_core(job: SimpleNamespace) -> Callable[[], Stream]:
 def generators(job: SimpleNamespace) -> Callable[[int], Any]:
     """Batches of an epoch as ``gen_train`` has them, by its number: ``keras.utils.PyDataset``, all in memory."""
     from kerasgen.generators import BatchGenerator
+    from kerasgen.loading.sources import choose
 
     builder, plan = parts(job)
-    builder.load(plan, budget_gb=1e3)
-    return lambda epoch: BatchGenerator(builder, plan, BATCH, epoch=epoch, threads=job.threads)
+    source = choose(builder.database, builder.needs, plan, cache_gb=1e3, threads=job.threads)
+    return lambda epoch: BatchGenerator(builder, plan, BATCH, source=source, epoch=epoch, threads=job.threads)

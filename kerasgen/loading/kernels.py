@@ -111,25 +111,35 @@ def values(cells, missing, at, low, high, reverse, swap, absent, out):  # type: 
         out: ``(n, length, tracks) float32`` to fill; 0 past the ends of a chromosome.
     """
     length, tracks = out.shape[1], out.shape[2]
+    # Then a reversed window is the window from its last number to its first.
+    mirrored = True
+    for k in range(tracks):
+        mirrored &= swap[k] == tracks - 1 - k
+    flat_cells = cells.reshape(-1)
     for i in range(len(at)):
-        into = out[i]
+        into = out[i].reshape(-1)
         if reverse[i]:
-            into[: length - high[i]] = 0
-            into[length - low[i] :] = 0
-            last = at[i] + length - 1
-            for j in range(length - high[i], length - low[i]):
-                for k in range(tracks):
-                    cell = cells[last - j, swap[k]]
-                    into[j, k] = absent if (cell == missing or cell != cell) else np.float32(cell)
+            begin, end = (length - high[i]) * tracks, (length - low[i]) * tracks
         else:
-            into[: low[i]] = 0
-            into[high[i] :] = 0
-            flat = into.reshape(-1)
-            source = cells[at[i] + low[i] : at[i] + high[i]].reshape(-1)
-            first = low[i] * tracks
-            for j in range(len(source)):
+            begin, end = low[i] * tracks, high[i] * tracks
+        into[:begin] = 0
+        into[end:] = 0
+        source = flat_cells[(at[i] + low[i]) * tracks : (at[i] + high[i]) * tracks]
+        inside, size = into[begin:end], end - begin
+        if not reverse[i]:
+            for j in range(size):
                 cell = source[j]
-                flat[first + j] = absent if (cell == missing or cell != cell) else np.float32(cell)
+                inside[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
+        elif mirrored:
+            for j in range(size):
+                cell = source[size - 1 - j]
+                inside[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
+        else:
+            for k in range(tracks):
+                first = size - tracks + swap[k]
+                for j in range(size // tracks):
+                    cell = source[first - j * tracks]
+                    inside[j * tracks + k] = absent if (cell == missing or cell != cell) else np.float32(cell)
 
 
 SUM, MEAN, MAX = 0, 1, 2
@@ -148,30 +158,74 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
         out: ``(n, tracks) float32`` to fill.
     """
     tracks = out.shape[1]
-    total, most, known = np.zeros(tracks), np.zeros(tracks), np.zeros(tracks, np.int64)
+    flat_cells = cells.reshape(-1)
     for i in range(len(at)):
+        source = flat_cells[(at[i] + low[i]) * tracks : (at[i] + high[i]) * tracks]
         outside = length - (high[i] - low[i])
-        total[:] = 0
-        most[:] = 0 if outside else -np.inf
-        known[:] = outside
-        for j in range(at[i] + low[i], at[i] + high[i]):
-            for k in range(tracks):
-                cell = cells[j, k]
-                if cell == missing or cell != cell:
-                    continue
-                known[k] += 1
-                if how == MAX:
-                    most[k] = max(most[k], cell)
-                else:
-                    total[k] += cell
         for k in range(tracks):
-            source = swap[k] if reverse[i] else k
-            if known[source] == 0:
-                out[i, k] = np.nan
-            elif how == MAX:
-                out[i, k] = most[source]
+            column = swap[k] if reverse[i] else k
+            if how == MAX:
+                known, value = _greatest(source[column:], missing, tracks)
+                value = max(value, 0.0) if outside else value
+            elif tracks == 1:
+                known, value = _total_of_one(source, missing)
+            elif tracks == 2:
+                known, value = _total_of_two(source, missing, column)
             else:
-                out[i, k] = total[source] / (known[source] if how == MEAN else 1)
+                known, value = _total(source[column:], missing, tracks)
+            known += outside
+            if known == 0:
+                out[i, k] = np.nan
+            else:
+                out[i, k] = value / known if how == MEAN else value
+
+
+# Sums of integral cells are exact in double precision whatever their order.
+_reordered: Any = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz"}, inline="never")
+
+
+@_reordered
+def _total_of_one(source, missing):  # type: ignore[no-untyped-def]  # pragma: no cover
+    known, total = np.int64(0), 0.0
+    for j in range(len(source)):
+        cell = source[j]
+        there = not (cell == missing or cell != cell)
+        known += there
+        total += np.float64(cell) if there else 0.0
+    return known, total
+
+
+@_reordered
+def _total_of_two(source, missing, column):  # type: ignore[no-untyped-def]  # pragma: no cover
+    known, total = np.int64(0), 0.0
+    for j in range(len(source) // 2):
+        cell = source[2 * j + column]
+        there = not (cell == missing or cell != cell)
+        known += there
+        total += np.float64(cell) if there else 0.0
+    return known, total
+
+
+@_reordered
+def _total(source, missing, step):  # type: ignore[no-untyped-def]  # pragma: no cover
+    known, total = np.int64(0), 0.0
+    for j in range(0, len(source), step):
+        cell = source[j]
+        there = not (cell == missing or cell != cell)
+        known += there
+        total += np.float64(cell) if there else 0.0
+    return known, total
+
+
+@_compiled
+def _greatest(source, missing, step):  # type: ignore[no-untyped-def]  # pragma: no cover
+    known, most = np.int64(0), -np.inf
+    for j in range(0, len(source), step):
+        cell = source[j]
+        if not (cell == missing or cell != cell):
+            known += 1
+            most = max(most, np.float64(cell))
+    return known, most
 
 
 @_compiled

@@ -12,6 +12,7 @@ import numpy as np
 
 from db_ingest.progress import progress
 from kerasgen.database import Database
+from kerasgen.loading.memory import keep_freed_memory
 from kerasgen.loading.order import Order, cover
 from kerasgen.loading.store import Needs, Parts, Store, size_of
 from kerasgen.regions import Plan, Windows
@@ -94,24 +95,23 @@ class Blocks:
         needs: what windows need.
         order: of the windows of an epoch.
         group: windows of a group, for plans that keep their own order.
-        threads: pieces read at a time.
     """
 
-    def __init__(self, database: Database, needs: Needs, order: Order, group: int, threads: int = 1) -> None:
+    def __init__(self, database: Database, needs: Needs, order: Order, group: int) -> None:
         self.order, self.nbytes = order, 0
-        self._database, self._needs, self._group, self._threads = database, needs, group, threads
+        self._database, self._needs, self._group = database, needs, group
 
     def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, Held]:
         """See :class:`Source`."""
         windows, edges = self.order.arrange(self._database.genome, plan, epoch)
         if plan.fixed or self.order.block is None:
             return windows, self.hold(windows)
-        return windows, _ReadAhead(self._database, self._needs, windows, edges, self._threads)
+        return windows, _ReadAhead(self._database, self._needs, windows, edges)
 
     def hold(self, windows: Windows) -> Held:
         """See :class:`Source`."""
         edges = np.append(np.arange(0, len(windows.centre), self._group), len(windows.centre))
-        return _ReadAhead(self._database, self._needs, windows, edges, self._threads)
+        return _ReadAhead(self._database, self._needs, windows, edges)
 
 
 class _One:
@@ -128,9 +128,8 @@ class _One:
 class _ReadAhead:
     """Stores of consecutive groups, each read while the one before it is used."""
 
-    def __init__(self, database: Database, needs: Needs, windows: Windows, edges: np.ndarray, threads: int) -> None:
+    def __init__(self, database: Database, needs: Needs, windows: Windows, edges: np.ndarray) -> None:
         self._database, self._needs, self._windows, self._edges = database, needs, windows, edges
-        self._threads = threads
         self._lock = threading.Lock()
         self._reading: dict[int, Future[Store]] = {}
         self._reader: ThreadPoolExecutor | None = None
@@ -171,7 +170,7 @@ class _ReadAhead:
     def _read(self, group: int) -> Store:
         windows = self._windows.take(slice(int(self._edges[group]), int(self._edges[group + 1])))
         store = Store(self._database, self._needs, lambda flank: cover(self._database.genome, windows, flank))
-        store.fill(self._database, self._threads)
+        store.fill(self._database)
         return store
 
 
@@ -196,6 +195,7 @@ def choose(
         threads: pieces read at a time.
         what: named in the line that says what was chosen.
     """
+    keep_freed_memory()
     budget = _free_memory() * _SHARE_OF_MEMORY if cache_gb is None else cache_gb * 1e9
     held, bases = size_of(needs, functools.cache(plan.cover))
     if held <= budget:
@@ -210,7 +210,7 @@ def choose(
             "%s come through a buffer of %d blocks of %.2f Mb: all would be %.2f GB, %.2f GB allowed",
             what, order.buffer, order.block / 1e6, held / 1e9, budget / 1e9,
         )  # fmt: skip
-    return Blocks(database, needs, order, max(1, int(group)), threads)
+    return Blocks(database, needs, order, max(1, int(group)))
 
 
 def plan_order(database: Database, needs: Needs, plan: Plan, budget: float) -> Order:

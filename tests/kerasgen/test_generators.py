@@ -65,7 +65,7 @@ def test_a_resumed_epoch_goes_on_where_it_was(database: Database, flags: dict) -
 
 def sources(database: Database, plan: Plan, needs: dict, order: Order) -> list[Source]:
     """All of the plan in memory, and in groups of blocks."""
-    return [Memory(database, needs, plan, order, threads=2), Blocks(database, needs, order, 7, threads=2)]
+    return [Memory(database, needs, plan, order, threads=2), Blocks(database, needs, order, 7)]
 
 
 @pytest.mark.parametrize("order", [Order(), Order(1024, 3), Order(65_536, 1)], ids=str)
