@@ -10,8 +10,9 @@ import pytest
 from db_ingest import intervals
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
-from kerasgen import regions
+from kerasgen import bed_regions, regions
 from kerasgen.database import Database
+from kerasgen.partition import partition
 from kerasgen.regions import Bases, Loci, Plan
 
 GENOME = Genome(("chrA", "chrB"), (100_000, 50_000))
@@ -31,7 +32,7 @@ def bed(tmp_path: Path) -> str:
 
 def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
     def draw(**options):
-        loci = regions.from_bed(bed, GENOME, ["chrA"], **options)
+        loci = bed_regions.from_bed(bed, GENOME, ["chrA"], **options)
         return loci.draw((0,), len(loci)).centre
 
     assert draw(center="summit").tolist() == [1040, 2050]
@@ -45,25 +46,25 @@ def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
 
 
 def test_jitter_stays_within_its_bounds_and_the_chromosome(bed: str) -> None:
-    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
+    loci = bed_regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
     draws = np.array([loci.draw((i,), 3).centre for i in range(900)])
     assert draws.min(axis=0).tolist() == [990, 2000, 0]
     assert draws.max(axis=0).tolist() == [1090, 2100, 63]
 
 
 def test_stranded_regions_are_turned_by_column_six(bed: str, tmp_path: Path) -> None:
-    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], stranded=True)
+    loci = bed_regions.from_bed(bed, GENOME, ["chrA", "chrB"], stranded=True)
     assert loci.reverse.tolist() == [False, True, True]
     plain = tmp_path / "plain.bed"
     plain.write_text("chrA\t5\t10\n")
     with pytest.raises(InputError, match="needs \\+ or - in column 6"):
-        regions.from_bed(str(plain), GENOME, ["chrA"], stranded=True)
+        bed_regions.from_bed(str(plain), GENOME, ["chrA"], stranded=True)
 
 
 def test_chromosomes_without_regions_are_refused(bed: str) -> None:
     genome = Genome(("chrA", "chrB", "chrC"), (100_000, 50_000, 10))
     with pytest.raises(InputError, match="no region on chrC"):
-        regions.from_bed(bed, genome, ["chrC"])
+        bed_regions.from_bed(bed, genome, ["chrC"])
 
 
 def test_bases_are_drawn_uniformly() -> None:
@@ -81,7 +82,7 @@ def plan(**options) -> Plan:
         GENOME, np.zeros(count, np.int64), np.arange(count) * 300 + 500, np.arange(count) * 300 + 600,
         np.zeros(count, bool), np.zeros(count, np.int64), (np.array([500]), np.array([60_600])),
     )  # fmt: skip
-    background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])), background=True)
+    background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])))
     return Plan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
 
 
@@ -203,7 +204,7 @@ def test_partition_equals_a_scan_of_the_peak_file(database: Database, simulated:
             wanted[offset + int(start) : offset + int(end)] = True
         else:
             wanted[offset + int(start) + int(rest[-1])] = True
-    spans = regions.partition(database, "idr_peak", ["rep1", "rep2"], threshold, ["chr2", "chr3"])
+    spans = partition(database, "idr_peak", ["rep1", "rep2"], threshold, ["chr2", "chr3"])
     found = np.zeros_like(wanted)
     for start, end in zip(*spans, strict=True):
         found[start:end] = True
@@ -213,7 +214,7 @@ def test_partition_equals_a_scan_of_the_peak_file(database: Database, simulated:
 def test_partition_of_a_signal_takes_any_dataset(database: Database) -> None:
     track = [database.track("count_bigwig_plus_5p", name) for name in ("rep1", "rep2")]
     values = database.values(track, ["chr1"], [0], 60_000)[0]
-    spans = regions.partition(database, "count_bigwig_plus_5p", ["rep1", "rep2"], 3, ["chr1"])
+    spans = partition(database, "count_bigwig_plus_5p", ["rep1", "rep2"], 3, ["chr1"])
     found = np.zeros(60_000, bool)
     for start, end in zip(*spans, strict=True):
         found[start:end] = True
