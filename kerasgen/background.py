@@ -12,6 +12,8 @@ from db_ingest.genome import Genome
 from kerasgen.composition import LEVELS, STRIDE, level_of
 from kerasgen.regions import Windows, at_positions, rounds, uniform, widen
 
+_ENOUGH = 32
+"""Candidates wanted for each region; as they lie 64 bp apart, so many of them are about one window of 2 kb."""
 _CELLS = 2048
 """Cells of levels that are counted together; a draw looks through as many."""
 
@@ -20,8 +22,8 @@ _CELLS = 2048
 class GcMatched:
     """Windows whose GC content is close to that of regions, as many for each region as for any other.
 
-    A window is drawn from all candidates of its region's level of GC content, and of neighbouring levels on both sides
-    where these hold fewer candidates than there are regions of the level, as far as the tolerance allows.
+    A window is drawn from all candidates of its region's level of GC content, any as likely; and where these are fewer
+    than 32 for each region of the level, from neighbouring levels on both sides too, as far as the tolerance allows.
 
     Args:
         genome: their chromosomes.
@@ -98,13 +100,13 @@ def gc_matched(
     np.cumsum(ranks, axis=1, out=ranks)
 
     level = level_of(gc).astype(np.int64)
-    regions = np.bincount(level, minlength=LEVELS + 1)
+    enough = np.bincount(level, minlength=LEVELS + 1) * _ENOUGH
     reach = np.zeros(LEVELS + 1, np.int64)
     total = np.zeros(LEVELS + 1, np.int64)
     each = np.arange(LEVELS + 1)
     # A level is 1 / LEVELS wide, so that two windows d levels apart differ by less than d + 1 of them.
     for far in range(int(tolerance * LEVELS + 1e-9)):
-        growing = (total < regions) | (far == 0)
+        growing = (total < enough) | (far == 0)
         low, high = np.maximum(each - far, 1), np.minimum(each + far, LEVELS) + 1
         reach[growing] = far
         total[growing] = (ranks[-1, high] - ranks[-1, low])[growing]

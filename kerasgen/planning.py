@@ -232,7 +232,7 @@ def _excluded(part: _Part) -> _Excluded:
 def _composition(
     part: _Part, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
 ) -> Composition | None:
-    """Count the bases of input windows; centres with too many N join those excluded, and lose their GC content."""
+    """Count the bases of input windows; centres with too many N join those excluded."""
     from kerasgen.composition import crowded, scan
 
     genome, most = part.genome, part.flags["max_n_fraction"]
@@ -251,10 +251,8 @@ def _composition(
     places = np.array(sorted(genome.index(name) for name in part.chromosomes))
     many = crowded(genome, places, found.unknown, flank, most)
     for reasons in excluded:
-        reasons[f"with more than {most:g} N"] = many
-    if is_matched:
-        found.gc[intervals.contains(many, centres)] = np.nan
-    return found
+        reasons[f"with more than {100 * most:g}% N"] = many
+    return found._replace(gc=found.gc[~intervals.contains(many, centres)]) if is_matched else found
 
 
 def _background(
@@ -293,8 +291,8 @@ def _matched(part: _Part, allowed: intervals.Spans, composition: Composition) ->
     regions_gc, background_gc = background.mean_gc()
     lacking = int((~found).sum())
     return background, (
-        f"of {background.candidates:,} candidates with the GC content of regions within {tolerance:g} "
-        f"(means {background_gc:.3f} and {regions_gc:.3f})"
+        f"matched in GC content within {tolerance:g} from {background.candidates:,} candidates "
+        f"(mean GC {background_gc:.3f}, of regions {regions_gc:.3f})"
         + (f"; {lacking:,} of {len(found):,} regions have none so close and are not matched" if lacking else "")
     )
 
