@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -20,7 +19,9 @@ from kerasgen.database import Database
 Block = tuple[int, int]
 Result = TypeVar("Result")
 _BLOCK = 2**23
-"""Positions read at a time: large reads are the fast ones, and each thread holds one."""
+"""Positions read at a time: large reads are the fast ones."""
+_THREADS = 2
+"""Blocks in work at a time: TileDB reads one with all cores while another is computed on."""
 
 
 def partition(
@@ -80,7 +81,7 @@ def blocks(genome: Genome, spans: intervals.Spans) -> list[Block]:
 def streamed(work: Callable[[Block], Result], pieces: Sequence[Block], what: str, each: int = 1) -> list[Result]:
     """Work on blocks by several threads, in order, with a progress bar; ``each`` counts the tracks read of a block."""
     bases = sum(end - start for start, end in pieces) * each
-    with ThreadPoolExecutor(_cores()) as pool, progress(what, bases, "b") as advance:
+    with ThreadPoolExecutor(_THREADS) as pool, progress(what, bases, "b") as advance:
         results = []
         for (start, end), result in zip(pieces, pool.map(work, pieces), strict=True):
             results.append(result)
@@ -115,7 +116,3 @@ def _intervals(database: Database, track: Track, whole: intervals.Spans) -> inte
     spans = intervals.merge(offset + table["start"], offset + table["end"])
     here = intervals.contains(whole, spans[0])
     return spans[0][here], spans[1][here]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

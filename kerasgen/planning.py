@@ -197,9 +197,7 @@ def _restrict(part: _Part, given: Loci | Bases, reasons: Reasons, by_base: bool,
         )
     if len(found) == 0:
         flag = "bed_regions" if part.flags["bed_regions"] is not None else "tdb_partition_attribute_for_upsample"
-        raise InputError(
-            f"--{flag} {part.flags[flag]}: no region is left on {part.where}; all are {' or '.join(reasons)}"
-        )
+        raise InputError(f"--{flag} {part.flags[flag]}: no region is left on {part.where}{_left_out(given, reasons)}")
     return found
 
 
@@ -267,11 +265,12 @@ def _background(
         given = bed_regions.from_bed(path, genome, part.chromosomes)
         kept = given.keep(~given.touches(excluded))
         if len(kept) == 0:
-            raise InputError(f"--background_bed {path}: none is left on {part.where}; all are {' or '.join(reasons)}")
+            raise InputError(f"--background_bed {path}: none is left on {part.where}{_left_out(given, reasons)}")
         return kept, f"from {len(kept):,} of {len(given):,} regions of {path}{_left_out(given, reasons)}"
-    allowed = intervals.subtract(regions.chromosome_spans(genome, part.chromosomes), excluded)
+    whole = regions.chromosome_spans(genome, part.chromosomes)
+    allowed = intervals.subtract(whole, excluded)
     if len(allowed[0]) == 0:
-        raise InputError(f"no background is left on {part.where}: every base is {' or '.join(reasons)}")
+        raise InputError(f"no background is left on {part.where}{_left_out(Bases(genome, whole), reasons)}")
     if flags["background"] == "random":
         return Bases(genome, allowed), f"random among {_bases(allowed):,} bases"
     assert composition is not None

@@ -296,13 +296,15 @@ def test_flags_that_make_no_sense_are_refused(small: Small, changes: dict, messa
 def test_parts_without_regions_or_background_are_refused(small: Small, tmp_path: Path) -> None:
     path = tmp_path / "all.bed"
     path.write_text("".join(f"{name}\t0\t{size}\n" for name, size in SIZES.items()))
-    with pytest.raises(InputError, match="no region is left on chr1; all are blacklisted"):
+    with pytest.raises(InputError, match="no region is left on chr1; left out: 89 blacklisted"):
         plans(small, blacklist=str(path))
     with pytest.raises(InputError, match="--tdb_partition_attribute_for_upsample peak: no region is left on chr1"):
         plans(small, **PEAKS, blacklist=str(path))
-    with pytest.raises(InputError, match="no background is left on chr1: every base is touching a region or at the"):
+    with pytest.raises(InputError, match="no background is left on chr1; left out: 400,000 bases touching a region"):
         plans(small, bed_regions=str(path), **HALF)
-    with pytest.raises(InputError, match="--background_bed .*all.bed: none is left on chr1; all are touching a region"):
+    with pytest.raises(
+        InputError, match="--background_bed .*all.bed: none is left on chr1; left out: 1 touching a region"
+    ):
         plans(small, bed_regions=str(path), **HALF, background="bed", background_bed=str(path))
 
 
