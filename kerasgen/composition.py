@@ -70,13 +70,11 @@ def scan(
         words = _words(codes)
         tally = np.empty((2, len(words) + 1), np.int32)
         _count(words, tally)
-        here = slice(*np.searchsorted(ordered, [first, last]))
-        _contents(words, tally, ordered[here] - begin, flank, end - begin, gc[here])
+        asked = slice(*np.searchsorted(ordered, [first, last]))
+        _contents(words, tally, ordered[asked] - begin, flank, end - begin, gc[asked])
         if levels:
-            at = np.arange(-(-first // STRIDE) * STRIDE, last, STRIDE)
-            content = np.full(len(at), np.nan)
-            _contents(words, tally, at - begin, flank, end - begin, content)
-            cells[at // STRIDE] = level_of(content)
+            here = slice(-(-first // STRIDE), -(-last // STRIDE))
+            _levels(words, tally, here.start * STRIDE - begin, flank, end - begin, cells[here])
         if tally[1, -1] == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         starts, ends = intervals.runs(codes[first - begin : last - begin] == UNKNOWN_BASE)
@@ -195,3 +193,12 @@ def _contents(words, tally, centres, flank, size, gc):  # type: ignore[no-untype
         strong, known = _content(words, tally, centres[i], flank, size)
         if known > 0:
             gc[i] = strong / known
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _levels(words, tally, first, flank, size, levels):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Levels of the windows at every 64th centre from ``first``."""
+    for i in range(len(levels)):
+        strong, known = _content(words, tally, first + i * STRIDE, flank, size)
+        if known > 0:
+            levels[i] = 1 + min(int(strong / known * LEVELS), LEVELS - 1)
