@@ -33,7 +33,7 @@ log = logging.getLogger("kerasgen")
 LR_SCHEDULES = ("plateau", "cosine", "constant")
 _WEIGHT_SAMPLES = 10_000
 _LOSS_WEIGHTS = ("counts_loss_weight", "profile_loss_weight")
-_PATHS = ("tdb_array", "bed_regions", "blacklist", "architecture_from_file")
+_PATHS = ("tdb_array", "bed_regions", "background_bed", "blacklist", "architecture_from_file")
 _MAY_CHANGE = {"resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb"}
 
 
@@ -88,9 +88,15 @@ def train(
     tdb_partition_attribute_for_upsample: str | None = None,
     tdb_partition_thresh_for_upsample: float = 1.0,
     tdb_partition_datasets_for_upsample: Sequence[str] | None = None,
-    tdb_ambig_attribute: str | None = None,
+    upsample_by: str | None = None,
     upsample_ratio_list_train: Sequence[float] = (1.0,),
     upsample_ratio_list_eval: Sequence[float] = (1.0,),
+    background: str = "random",
+    background_bed: str | None = None,
+    gc_tolerance: float = 0.02,
+    max_n_fraction: float = 0.1,
+    tdb_ambig_attribute: str | None = None,
+    ambiguous: str = "center",
     blacklist: str | None = None,
     num_train: int | None = None,
     num_valid: int | None = None,
@@ -227,7 +233,7 @@ def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     """What else a resumed training must find as it was: the data and the backend."""
-    files = [flags[name] for name in ("bed_regions", "blacklist", "architecture_from_file") if flags[name]]
+    files = [flags[name] for name in _PATHS[1:] if flags[name]]
     files += [word for word in flags["model_params"] or () if "=" not in word]
     sums = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()}
     return {

@@ -22,6 +22,8 @@ DEFAULTS = {
     "bed_regions": None, "bed_regions_center": "summit", "bed_regions_jitter": 1, "bed_regions_stranded": False,
     "jitter": 0, "tdb_partition_attribute_for_upsample": None, "tdb_partition_thresh_for_upsample": 1.0,
     "tdb_partition_datasets_for_upsample": None, "tdb_ambig_attribute": None, "blacklist": None,
+    "upsample_by": None, "background": "random", "background_bed": None, "gc_tolerance": 0.02, "max_n_fraction": 0.1,
+    "ambiguous": "center",
     "upsample_ratio_list_train": [1.0], "upsample_ratio_list_eval": [1.0], "num_train": None, "num_valid": None,
     "fold": None, "genome": None, "train_chroms": None, "validation_chroms": ["chr2"], "test_chroms": ["chr3"],
     "revcomp": False, "seed": 1, "strand_map": None, "tdb_transformation_pseudocount": 1.0,
