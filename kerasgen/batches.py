@@ -29,11 +29,13 @@ class BatchBuilder:
     Args:
         database: where tracks and sequence lie.
         spec: inputs and outputs.
+        codes: give the sequence as base codes; else one-hot.
     """
 
-    def __init__(self, database: Database, spec: DataSpec) -> None:
+    def __init__(self, database: Database, spec: DataSpec, *, codes: bool = False) -> None:
         self.database = database
         self.spec = spec
+        self._sequence = np.asarray if codes else sequence.one_hot
         self._swaps: dict[Channels, list[int]] = {}
         self._memory: dict[tuple[str, int] | None, np.ndarray] = {}
         self._spans: intervals.Spans | None = None
@@ -76,11 +78,14 @@ class BatchBuilder:
         return needed / 1e9
 
     def inputs(self, windows: Windows) -> Arrays:
-        """Input arrays, float32: ``(batch, length, 4)`` for the sequence, else of each input's shape; NaN becomes 0."""
+        """Input arrays, float32: ``(batch, length, 4)`` for the sequence, else of each input's shape; NaN becomes 0.
+
+        With ``codes`` the sequence is ``(batch, length) uint8``.
+        """
         result = []
         for channels in self.spec.inputs:
             if channels.is_sequence:
-                result.append(sequence.one_hot(self.codes(windows, channels.flank)))
+                result.append(self._sequence(self.codes(windows, channels.flank)))
             else:
                 result.append(np.nan_to_num(self._values(channels, windows), copy=False, nan=0.0))
         return tuple(result)
