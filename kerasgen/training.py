@@ -149,8 +149,6 @@ def train(
     from kerasgen import devices
 
     names = devices.choose(num_gpus)
-    if jit_compile == "true" and num_gpus > 1 and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        raise InputError("--jit_compile true: TensorFlow compiles for one device only; leave it out with --num_gpus")
     with devices.data_parallel(names):
         return _train(database, spec, plans, flags, names, state)
 
@@ -253,6 +251,8 @@ def _check(flags: Mapping[str, Any]) -> None:
             f"--batch_size {flags['batch_size']} does not divide among --num_gpus {flags['num_gpus']}; "
             f"expected a multiple of {flags['num_gpus']}"
         )
+    if flags["jit_compile"] == "true" and flags["num_gpus"] > 1 and _backend() == "tensorflow":
+        raise InputError("--jit_compile true: TensorFlow does so on one device only; leave it out with --num_gpus")
 
 
 def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
@@ -284,8 +284,12 @@ def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     return {
         "database commit": database.commit,
         "contents of files": sums,
-        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "KERAS_BACKEND": _backend(),
     }
+
+
+def _backend() -> str:
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 def _state(flags: dict[str, Any], circumstances: dict[str, Any]) -> _State | None:
