@@ -1,9 +1,9 @@
 """Ways of bringing batches to a BPNet in training: sequence as base codes or one-hot, our feed or Keras' own queue.
 
 Usage: [KERAS_BACKEND=jax] bench_device.py [FILTERS [LAYERS [BATCH [STEPS [bfloat16]]]]]
-Prints the time of a step and the share of it waited for the batch: best and median of rounds in which the ways take
-turns. Batches are gathered from memory by two threads, as training does it. The limit is one batch, already on the
-device, over and over.
+Prints the time of a step, the CPU time of all threads in it, and the share of it waited for the batch: best and median
+of rounds in which the ways take turns. Batches are gathered from memory by two threads, as training does it. The limit
+is one batch, already made, over and over.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ class Clock(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Start."""
         if batch == 1:
-            self.began, self.waited = time.perf_counter(), self.model.waited
+            self.began, self.cpu, self.waited = time.perf_counter(), time.process_time(), self.model.waited
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Stop."""
-        self.ended = time.perf_counter()
+        self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
 
 
-def round_of(model: DeviceModel, batches: Gathered, feed: bool) -> tuple[float, float]:
+def round_of(model: DeviceModel, batches: Gathered, feed: bool) -> tuple[float, float, float]:
     clock = Clock()
     data = Feed(batches, place=devices.placing()) if feed else batches
     shown = as_tf_dataset(data) if feed and keras.backend.backend() == "tensorflow" else data
@@ -83,7 +83,8 @@ def round_of(model: DeviceModel, batches: Gathered, feed: bool) -> tuple[float, 
     if feed:
         data.close()
     seconds = clock.ended - clock.began
-    return 1e3 * seconds / (len(batches) - 1), (model.waited - clock.waited) / seconds
+    steps = len(batches) - 1
+    return 1e3 * seconds / steps, 1e3 * (clock.cpu_ended - clock.cpu) / steps, (model.waited - clock.waited) / seconds
 
 
 def main() -> None:
@@ -114,11 +115,15 @@ def main() -> None:
         f"{keras.backend.backend()} on {found}; BPNet of {filters} filters and {dilated} dilated layers, "
         f"batches of {batch}"
     )
-    print("| way | ms a step, best | median | waiting, best | median |\n|---|---|---|---|---|")
+    print(
+        "| way | ms a step, best | median | CPU ms, best | median | waiting, best | median |\n"
+        "|---|---|---|---|---|---|---|"
+    )
     for name, (*_, times) in runs.items():
-        steps_ms, waits = zip(*times, strict=True)
+        steps_ms, cpu_ms, waits = zip(*times, strict=True)
         print(
             f"| {name} | {min(steps_ms):.1f} | {statistics.median(steps_ms):.1f} "
+            f"| {min(cpu_ms):.1f} | {statistics.median(cpu_ms):.1f} "
             f"| {min(waits):.1%} | {statistics.median(waits):.1%} |"
         )
 

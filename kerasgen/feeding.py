@@ -11,6 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
+_PLACED = 2
+"""Batches placed on the devices: the one in use and the next; more would take memory from the model."""
+
 
 class Feed(keras.utils.PyDataset):
     """Batches of a ``PyDataset``, made ahead of their use by its ``workers`` threads, ``max_queue_size`` at most.
@@ -20,7 +23,7 @@ class Feed(keras.utils.PyDataset):
 
     Args:
         batches: ``batches[i]`` is ``(inputs, outputs)`` or ``(inputs, outputs, weights)``, new arrays; from any thread.
-        place: puts a batch on the devices; called by the threads.
+        place: puts a batch on the devices, one ahead of its use; called by a thread of its own.
         size: fill up a batch of fewer samples to so many, with samples that have no label (NaN), weight 0 and thus no
             loss. Then all batches have one shape, and devices share each equally.
 
@@ -39,7 +42,9 @@ class Feed(keras.utils.PyDataset):
         self._size = size
         self._depth = max(batches.max_queue_size, 1)
         self._pool = ThreadPoolExecutor(max(batches.workers, 1), thread_name_prefix="batches")
+        self._placer = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[int, Future] = {}
+        self._placed: dict[int, Future] = {}
         self._samples: dict[int, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -59,11 +64,11 @@ class Feed(keras.utils.PyDataset):
         """The batch, and the making of those that follow is begun."""
         with self._lock:
             self._look_ahead(index)
-            future = self._ahead.pop(index)
+            future = (self._ahead if self._place is None else self._placed).pop(index)
         return future.result()
 
     def peek(self) -> Any:
-        """The first batch, which remains to be had; not to be written to."""
+        """The first batch, not placed, which remains to be had; not to be written to."""
         with self._lock:
             self._look_ahead(0)
             future = self._ahead[0]
@@ -73,7 +78,9 @@ class Feed(keras.utils.PyDataset):
         """End the threads; what they are making is thrown away."""
         with self._lock:
             self._closed = True
-            self._ahead.clear()
+            for future in (*self._placed.values(), *self._ahead.values()):
+                future.cancel()
+        self._placer.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -86,11 +93,16 @@ class Feed(keras.utils.PyDataset):
         if self._closed:
             raise CancelledError
         wanted = range(index, min(index + self._depth, len(self)))
-        for other in [other for other in self._ahead if other not in wanted]:
-            self._ahead.pop(other).cancel()
+        for futures in (self._ahead, self._placed):
+            for other in [other for other in futures if other not in wanted]:
+                futures.pop(other).cancel()
         for other in wanted:
-            if other not in self._ahead:
+            if other not in self._ahead and other not in self._placed:
                 self._ahead[other] = self._pool.submit(self._make, other)
+        if self._place is not None:
+            for other in wanted[:_PLACED]:
+                if other not in self._placed:
+                    self._placed[other] = self._placer.submit(self._put, self._ahead.pop(other))
 
     def _make(self, index: int) -> Any:
         try:
@@ -99,10 +111,14 @@ class Feed(keras.utils.PyDataset):
             if samples < self._size:
                 batch = _fill_up(batch, self._size - samples)
             self._samples[index] = samples, max(samples, self._size)
-            return batch if self._place is None else self._place(batch)
+            return batch
         except BaseException as error:
             self.error = error
             raise
+
+    def _put(self, batch: Future) -> Any:
+        assert self._place is not None
+        return self._place(batch.result())
 
 
 def _fill_up(batch: Any, more: int) -> Any:
@@ -125,8 +141,7 @@ def as_tf_dataset(batches: keras.utils.PyDataset, *, signature: Any = None, pref
         prefetch: batches kept ready as tensors.
 
     Example:
-        >>> from kerasgen.feeding import as_tf_dataset
-        >>> model.fit(as_tf_dataset(generator))                                        # doctest: +SKIP
+        >>> model.fit(kerasgen.as_tf_dataset(generator))                                        # doctest: +SKIP
     """
     import tensorflow as tf
 

@@ -169,6 +169,8 @@ def _train(
 
     split, training, validation = plans
     prefix, batch_size, threads = flags["model_prefix"], flags["batch_size"], flags["threads"]
+    if len(training) < batch_size and len(training) % len(device_names):
+        raise InputError(f"{len(training)} training samples do not divide among --num_gpus {len(device_names)}")
     module, origin = assembly.family(flags["architecture_spec"], flags["architecture_from_file"])
     loss_weights = {name: flags[name] for name in assembly.LOSS_WEIGHTS}
     config, loss_weights = assembly.configure(module, spec, flags["model_params"], loss_weights)
@@ -192,8 +194,6 @@ def _train(
             max_queue_size=flags["max_queue_size"],
         )  # fmt: skip
 
-    if len(training) % len(device_names) and len(training) < batch_size:
-        raise InputError(f"{len(training)} training samples do not divide among --num_gpus {len(device_names)}")
     fitting = Fitting(
         assembly=assembled,
         prefix=prefix,
