@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from architectures.layers import LogSumExp, alone, log
+from architectures.layers import LogSumExp, alone, full_precision, log
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,13 @@ def build(config: Config) -> keras.Model:
         x = layers.Add(name=f"sum_{number}")([x, h])
     x = layers.Activation("relu", name="relu_last")(x)
 
+    with full_precision():
+        outputs = _heads(config, inputs, x)
+    return keras.Model(alone(inputs), alone(outputs), name="bpnet")
+
+
+def _heads(config: Config, inputs: list[Any], x: Any) -> list[Any]:
+    """The outputs, in order; adds the inputs of the controls."""
     outputs = []
     if config.num_tasks:
         last = "profile_crop" if config.control_profiles else "profile_predictions"
@@ -193,7 +200,7 @@ def build(config: Config) -> keras.Model:
             profile = layers.Conv1D(config.num_tasks, 1, name="profile_predictions")(profile)
         outputs.append(profile)
     if config.num_counts:
-        counts = _counts(config, sequence, x, "counts" if config.control_counts else "logcount_predictions")
+        counts = _counts(config, inputs[0], x, "counts" if config.control_counts else "logcount_predictions")
         if config.control_counts:
             control = keras.Input((config.control_counts,), name="control_logcounts")
             inputs.append(control)
@@ -202,7 +209,7 @@ def build(config: Config) -> keras.Model:
             counts = layers.Concatenate(name="counts_with_control")([counts, control])
             counts = layers.Dense(config.num_counts, name="logcount_predictions")(counts)
         outputs.append(counts)
-    return keras.Model(alone(inputs), alone(outputs), name="bpnet")
+    return outputs
 
 
 def _at_positions(config: Config, x: Any, channels: int, name: str, last: str) -> Any:

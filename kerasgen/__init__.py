@@ -17,6 +17,7 @@ _HOMES = {
     "KerasgenError": "db_ingest.errors",
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
+    "as_tf_dataset": "kerasgen.feeding",
     "ingest": "db_ingest.ingest",
     "open_bundle": "kerasgen.bundle",
     "predict_tdb": "kerasgen.prediction",

@@ -21,8 +21,10 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import RunError
 from db_ingest.progress import progress as show_progress
-from kerasgen import bundle, checkpoint
+from kerasgen import bundle, checkpoint, devices
+from kerasgen.assembly import Assembly
 from kerasgen.checkpoint import Progress
+from kerasgen.feeding import Feed, as_tf_dataset
 from kerasgen.generators import BatchGenerator
 
 log = logging.getLogger("kerasgen")
@@ -36,19 +38,21 @@ class Fitting:
     """A training from its first or a resumed epoch to its end.
 
     Args:
-        model: compiled, its optimizer built.
+        assembly: the model, compiled, its optimizer built.
         prefix: of the bundle.
         batches: ``(epoch, first_batch)`` -> the epoch's batches.
-        validation: the fixed validation batches.
+        validation: the fixed validation batches; the last is filled up to the size of the others.
         document: contents of ``P.json``; the best metrics are added.
         run: flags kept with the state.
         epochs, patience, patience_lr, learning_rate, lr_schedule, state_every: flags of ``gen_train``.
+        advice: what to do if training waits for data.
         callbacks: further Keras callbacks.
         progress: where it is.
         arrays: of a state to go on from; used for the first epoch.
+        compiled: whether this process has done a step.
     """
 
-    model: keras.Model
+    assembly: Assembly
     prefix: str
     batches: Callable[[int, int], BatchGenerator]
     validation: BatchGenerator
@@ -60,9 +64,18 @@ class Fitting:
     learning_rate: float
     lr_schedule: str
     state_every: int
+    advice: str
     callbacks: list[keras.callbacks.Callback]
     progress: Progress = field(default_factory=Progress)
     arrays: dict[str, np.ndarray] | None = None
+    compiled: bool = False
+    _warned: bool = False
+    _signature: Any = None
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is trained."""
+        return self.assembly.trained
 
     def run_epochs(self) -> None:
         """Train until early stopping or the last epoch.
@@ -75,7 +88,8 @@ class Fitting:
             progress.stopped = ""
         if self.arrays is not None and progress.batch:
             # The running metrics of each output come into being with the first batch; only then can they be restored.
-            self.model.test_on_batch(*self.validation[0])
+            with self._validation_feed() as feed:
+                self.model.test_on_batch(*feed[0])
         with _stop_signal() as stop:
             while not progress.stopped:
                 if self.lr_schedule == "cosine":
@@ -90,36 +104,48 @@ class Fitting:
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
         batches = self.batches(progress.epoch, progress.batch)
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
-        with show_progress(title, len(batches) * batches.batch_size, "samples") as advance:
-            watch = _Watch(self, batches, advance, stop)
-            history = self.model.fit(
-                batches,
-                validation_data=self.validation,
-                initial_epoch=progress.epoch,
-                epochs=progress.epoch + 1,
-                shuffle=False,
-                verbose=0,
-                callbacks=[watch, *self.callbacks],
-            )
+        with (
+            show_progress(title, len(batches) * batches.batch_size, "samples") as advance,
+            Feed(batches, place=devices.placing()) as training,
+            self._validation_feed() as validation,
+        ):
+            watch = _Watch(self, batches, validation, advance, stop)
+            try:
+                history = self.model.fit(
+                    self._for_fit(training),
+                    validation_data=self._for_fit(validation),
+                    initial_epoch=progress.epoch,
+                    epochs=progress.epoch + 1,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[watch, *self.callbacks],
+                )
+            except Exception as error:
+                # TensorFlow turns what a batch raises into an error of its own.
+                raise (training.error or validation.error or error) from None
         self.arrays = None
-        if watch.stopped:
-            raise RunError(
-                f"stopped in epoch {progress.epoch + 1} after {progress.batch} batches; "
-                "the same command with --resume goes on"
-            )
         progress.seconds += time.perf_counter() - began
-        row = {name: float(values[-1]) for name, values in history.history.items()}
         return {
             "epoch": progress.epoch + 1,
-            **row,
+            **{name: float(values[-1]) for name, values in history.history.items()},
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - began, 2),
-            "samples_per_second": round(len(batches) * batches.batch_size / max(watch.seconds, 1e-9), 1),
+            "samples_per_second": round(watch.samples / max(watch.seconds, 1e-9), 1),
             "data_wait": round(watch.waited / max(watch.seconds, 1e-9), 4),
         }
+
+    def _validation_feed(self) -> Feed:
+        return Feed(self.validation, place=devices.placing(), size=self.validation.batch_size)
+
+    def _for_fit(self, feed: Feed) -> Any:
+        if keras.backend.backend() != "tensorflow":
+            return feed
+        dataset = as_tf_dataset(feed, signature=self._signature)
+        self._signature = dataset.element_spec
+        return dataset
 
     def _finish_epoch(self, row: dict[str, float]) -> None:
         progress = self.progress
@@ -133,7 +159,7 @@ class Fitting:
         improved = loss < progress.best
         if improved:
             progress.best, progress.best_epoch, progress.lr_wait = loss, progress.epoch, 0
-            bundle.write_model(self.prefix, self.model)
+            bundle.write_model(self.prefix, self.assembly.to_save())
         else:
             progress.lr_wait += 1
             if self.lr_schedule == "plateau" and progress.lr_wait >= self.patience_lr:
@@ -145,10 +171,9 @@ class Fitting:
             row["epoch"], self.epochs, shown, f"{row['samples_per_second']:,.0f}", 100 * row["data_wait"],
             ", best so far" if improved else "",
         )  # fmt: skip
-        if row["data_wait"] > _WAIT_WARNING and len(progress.history) == 1:
-            log.warning(
-                "training waits for data %.0f%% of the time; raise --threads or --cache_gb", 100 * row["data_wait"]
-            )
+        if row["data_wait"] > _WAIT_WARNING and not self._warned:
+            self._warned = True
+            log.warning("training waits for data %.0f%% of the time; %s", 100 * row["data_wait"], self.advice)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         if progress.epoch - 1 - progress.best_epoch >= self.patience:
             progress.stopped = f"no better validation loss for {self.patience} epochs"
@@ -170,43 +195,70 @@ class Fitting:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Counts batches, measures waiting, writes the state now and then, and stops between batches when told to."""
+    """Counts batches, measures waiting, writes the state now and then, and stops between batches when told to.
+
+    Attributes:
+        seconds, waited, samples: time of the training steps, the part of it waited for batches, and their samples. A
+            process' first step is left out where there are others: it compiles the model.
+    """
 
     def __init__(
-        self, fitting: Fitting, batches: BatchGenerator, advance: Callable[[int], None], stop: threading.Event
+        self,
+        fitting: Fitting,
+        batches: BatchGenerator,
+        validation: Feed,
+        advance: Callable[[int], None],
+        stop: threading.Event,
     ) -> None:
         super().__init__()
-        self.fitting, self.batches, self.advance, self.stop = fitting, batches, advance, stop
+        self.fitting, self.batches, self.validation, self.advance, self.stop = (
+            fitting,
+            batches,
+            validation,
+            advance,
+            stop,
+        )
         self.seconds = self.waited = 0.0
-        self.stopped = False
-        self._last = 0.0
+        self.samples = 0
+        self._began = self._waited = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.fitting.arrays is not None and self.fitting.progress.batch:
             checkpoint.restore_metrics(self.model, self.fitting.arrays)
-        self._last = time.perf_counter()
+        self._start_clock()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        now = time.perf_counter()
-        self.seconds += now - self._last
-        # A batch that was ready only after the one before had ended kept the model waiting.
-        self.waited += max(0.0, self.batches.ready.pop(batch, self._last) - self._last)
-        self._last = now
+        over = batch + 1 >= len(self.batches)
+        if self.fitting.compiled or over:
+            self.seconds += time.perf_counter() - self._began
+            self.waited += self.model.waited - self._waited
+            self.samples += self.batches.batch_size
+        self.fitting.compiled = True
         self.advance(self.batches.batch_size)
         progress = self.fitting.progress
         progress.batch += 1
-        if self._epoch_is_over(batch):
-            return
-        if self.stop.is_set() and not self.stopped:
-            self.stopped = self.model.stop_training = True
-            self.fitting.save_state()
-        elif self.fitting.state_every and progress.batch % self.fitting.state_every == 0:
-            self.fitting.save_state()
-            self._last = time.perf_counter()
+        # After its last batch an epoch is finished, validation included, before anything is saved or stopped.
+        if not over:
+            if self.stop.is_set():
+                self.fitting.save_state()
+                raise RunError(
+                    f"stopped in epoch {progress.epoch + 1} after {progress.batch} batches; "
+                    "the same command with --resume goes on"
+                )
+            if self.fitting.state_every and progress.batch % self.fitting.state_every == 0:
+                self.fitting.save_state()
+        self._start_clock()
 
-    def _epoch_is_over(self, batch: int) -> bool:
-        """After its last batch an epoch is finished, validation included, before anything is saved or stopped."""
-        return batch + 1 >= len(self.batches)
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Take what the last validation batch was filled up with out of the means, for all callbacks that follow."""
+        assert logs is not None
+        penalty = float(sum(keras.ops.convert_to_numpy(loss) for loss in self.model.losses))
+        for name in [name for name in logs if name.startswith("val_")]:
+            added = penalty if name == "val_loss" else 0.0
+            logs[name] = (logs[name] - added) * self.validation.filling + added
+
+    def _start_clock(self) -> None:
+        self._began, self._waited = time.perf_counter(), self.model.waited
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
@@ -35,9 +34,6 @@ class BatchGenerator(keras.utils.PyDataset):
         max_queue_size: batches kept ready.
         filtered: leave out samples outside the minima and maxima for good, as fits a fixed plan.
         shard: number of this part and how many parts each batch is cut into.
-
-    Attributes:
-        ready: when each batch was ready (``time.perf_counter``), by its number in this generator.
 
     Raises:
         InputError: a batch that cannot be cut evenly.
@@ -76,7 +72,6 @@ class BatchGenerator(keras.utils.PyDataset):
                     "no validation sample lies within the minima and maxima of --tdb_input and --tdb_output"
                 )
             self._held = source.hold(self.windows)
-        self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:
         samples = len(self.windows.centre)
@@ -94,7 +89,6 @@ class BatchGenerator(keras.utils.PyDataset):
         inputs, outputs = self._arrays(first, last)
         if self.builder.is_filtered and not self.plan.fixed:
             self._replace_rejected(windows, inputs, outputs, batch)
-        self.ready[index] = time.perf_counter()
         return alone(inputs), alone(outputs)
 
     def close(self) -> None:

@@ -6,9 +6,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,24 +16,28 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
-from kerasgen.batches import BatchBuilder, keep_accepted
+from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
+from kerasgen.folds import Split
 from kerasgen.planning import plan_training
 from kerasgen.regions import Plan
 from kerasgen.spec import DataSpec
 
 if TYPE_CHECKING:
-    import keras
-
     from kerasgen.loading.sources import Source
 
 log = logging.getLogger("kerasgen")
 
 LR_SCHEDULES = ("plateau", "cosine", "constant")
-_WEIGHT_SAMPLES = 10_000
-_LOSS_WEIGHTS = ("counts_loss_weight", "profile_loss_weight")
+JIT_COMPILE = ("auto", "true", "false")
+PRECISIONS = ("float32", "bfloat16")
 _PATHS = ("tdb_array", "bed_regions", "background_bed", "blacklist", "architecture_from_file")
-_MAY_CHANGE = {"resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb"}
+_MAY_CHANGE = {
+    "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb",
+    "device_one_hot",
+}  # fmt: skip
+
+_State = tuple[checkpoint.Progress, dict[str, Any], dict[str, np.ndarray]]
 
 
 class TrainingResult(NamedTuple):
@@ -121,6 +124,10 @@ def train(
     threads: int = 2,
     max_queue_size: int = 10,
     cache_gb: float | None = None,
+    device_one_hot: bool = True,
+    num_gpus: int = 1,
+    precision: str = "float32",
+    jit_compile: str = "auto",
     tensorboard: bool = False,
     tensorboard_logdir: str = "logs",
     state_every: int = 200,
@@ -141,50 +148,62 @@ def train(
     database = Database(str(flags["tdb_array"]))
     state = _state(flags, _circumstances(database, flags))
     spec = specs.from_flags(database, flags)
-    builder = BatchBuilder(database, spec)
     if revcomp or bed_regions_stranded:
-        builder.check_strands()
-    split, training, validation = plan_training(database, spec, flags)
-    for name, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("patience_lr", 1), ("state_every", 0)):
-        if int(flags[name]) < least:  # type: ignore[arg-type]
-            raise InputError(f"--{name} {flags[name]}: expected {least} or more")
-    if seed < 0 or learning_rate <= 0:
-        raise InputError(f"--seed {seed}, --learning_rate {learning_rate:g}: expected 0 or more, and above 0")
-    if lr_schedule not in LR_SCHEDULES:
-        raise InputError(f"--lr_schedule {lr_schedule}: expected one of {', '.join(LR_SCHEDULES)}")
-
+        BatchBuilder(database, spec).check_strands()
+    plans = plan_training(database, spec, flags)
+    _check(flags)
     storage.require_writable(Path(model_prefix).parent)
 
     backend.load()
+    from kerasgen import devices
+
+    names = devices.choose(num_gpus)
+    with devices.data_parallel(names):
+        return _train(database, spec, plans, flags, names, state)
+
+
+def _train(
+    database: Database,
+    spec: DataSpec,
+    plans: tuple[Split, Plan, Plan],
+    flags: dict[str, Any],
+    device_names: list[str],
+    state: _State | None,
+) -> TrainingResult:
     import keras
 
-    from kerasgen import devices
+    from kerasgen import assembly, devices
     from kerasgen.fitting import Fitting
     from kerasgen.generators import BatchGenerator
-    from kerasgen.loading.sources import choose
 
-    module, origin = _architecture(architecture_spec, architecture_from_file)
-    config, weights = _config(module, spec, model_params, {name: flags[name] for name in _LOSS_WEIGHTS})
-    keras.utils.set_random_seed(seed)
-    model = _build(module, config, spec)
+    split, training, validation = plans
+    prefix, batch_size, threads = flags["model_prefix"], flags["batch_size"], flags["threads"]
+    if len(training) < batch_size and len(training) % len(device_names):
+        raise InputError(f"{len(training)} training samples do not divide among --num_gpus {len(device_names)}")
+    module, origin = assembly.family(flags["architecture_spec"], flags["architecture_from_file"])
+    loss_weights = {name: flags[name] for name in assembly.LOSS_WEIGHTS}
+    config, loss_weights = assembly.configure(module, spec, flags["model_params"], loss_weights)
+    keras.utils.set_random_seed(flags["seed"])
+    assembled = assembly.assemble(
+        lambda: module.build(config), spec, precision=flags["precision"], device_one_hot=flags["device_one_hot"]
+    )
     devices.report()
     log.info("%s training samples an epoch, %s validation samples", f"{len(training):,}", f"{len(validation):,}")
     log.info("held out for testing: %s", ", ".join(split.test) or "nothing")
-    source = choose(database, builder.needs, training, cache_gb=cache_gb, threads=threads, what="training batches")
-    left = None if cache_gb is None else cache_gb - source.nbytes / 1e9
-    held = choose(database, builder.needs, validation, cache_gb=left, threads=threads, what="validation batches")
-    loss_weights = _resolve_weights(builder, training, source, spec, weights)
-    _compile(model, spec, loss_weights, learning_rate)
+    builder = BatchBuilder(database, spec, codes=flags["device_one_hot"])
+    source, held = _sources(builder, training, validation, flags, state)
+    weights = assembly.resolve_weights(builder, training, source, spec, loss_weights)
+    assembly.compile_model(assembled.trained, spec, weights, flags["learning_rate"], flags["jit_compile"])
 
     def batches(epoch: int, first_batch: int) -> BatchGenerator:
         return BatchGenerator(
             builder, training, batch_size, source=source, epoch=epoch, first_batch=first_batch, threads=threads,
-            max_queue_size=max_queue_size,
+            max_queue_size=flags["max_queue_size"],
         )  # fmt: skip
 
     fitting = Fitting(
-        model=model,
-        prefix=model_prefix,
+        assembly=assembled,
+        prefix=prefix,
         batches=batches,
         validation=BatchGenerator(builder, validation, batch_size, source=held, threads=threads, filtered=True),
         document={
@@ -192,37 +211,85 @@ def train(
             "data_spec": spec.to_json(),
             "split": asdict(split),
             "architecture": {**origin, "config": asdict(config)},
-            "loss_weights": loss_weights,
-            "parameters": int(model.count_params()),
+            "loss_weights": weights,
+            "parameters": int(assembled.plain.count_params()),
             "backend": keras.backend.backend(),
+            "devices": device_names,
             "versions": bundle.versions(),
             "database": {"uri": database.uri, "commit": database.commit},
         },
-        run={**flags, **_circumstances(database, flags)},
-        epochs=epochs,
-        patience=patience,
-        patience_lr=patience_lr,
-        learning_rate=learning_rate,
-        lr_schedule=lr_schedule,
-        state_every=state_every,
-        callbacks=[keras.callbacks.TensorBoard(tensorboard_logdir)] if tensorboard else [],
+        run={**flags, **_circumstances(database, flags), "order": source.order.as_plain()},
+        epochs=flags["epochs"],
+        patience=flags["patience"],
+        patience_lr=flags["patience_lr"],
+        learning_rate=flags["learning_rate"],
+        lr_schedule=flags["lr_schedule"],
+        state_every=flags["state_every"],
+        advice=_advice(flags, in_memory=source.nbytes > 0),
+        callbacks=[keras.callbacks.TensorBoard(flags["tensorboard_logdir"])] if flags["tensorboard"] else [],
     )
     if state is None:
-        checkpoint.discard(model_prefix)
+        checkpoint.discard(prefix)
     else:
         fitting.progress, _, fitting.arrays = state
-        checkpoint.restore(model, fitting.arrays)
+        checkpoint.restore(assembled.trained, fitting.arrays)
         log.info("resuming in epoch %d after %d batches", fitting.progress.epoch + 1, fitting.progress.batch)
     fitting.run_epochs()
     progress = fitting.progress
     return TrainingResult(
-        Path(model_prefix),
-        progress.best_epoch + 1,
-        progress.best,
-        progress.history,
-        progress.stopped,
-        progress.seconds,
+        Path(prefix), progress.best_epoch + 1, progress.best, progress.history, progress.stopped, progress.seconds
     )
+
+
+def _sources(
+    builder: BatchBuilder, training: Plan, validation: Plan, flags: Mapping[str, Any], state: _State | None
+) -> tuple[Source, Source]:
+    """What holds the cells of training and validation; a resumed training keeps the order of its windows."""
+    from kerasgen.loading.order import Order
+    from kerasgen.loading.sources import choose
+
+    order = None if state is None else Order(**state[1]["order"])
+    held = {"database": builder.database, "needs": builder.needs, "threads": flags["threads"]}
+    cache_gb = flags["cache_gb"]
+    source = choose(**held, plan=training, cache_gb=cache_gb, order=order, what="training batches")
+    left = None if cache_gb is None else max(cache_gb - source.nbytes / 1e9, 0.0)
+    return source, choose(**held, plan=validation, cache_gb=left, what="validation batches")
+
+
+def _check(flags: Mapping[str, Any]) -> None:
+    least = {"batch_size": 1, "epochs": 1, "patience": 1, "patience_lr": 1, "state_every": 0, "num_gpus": 1}
+    for name, number in least.items():
+        if flags[name] < number:
+            raise InputError(f"--{name} {flags[name]}: expected {number} or more")
+    if flags["seed"] < 0 or flags["learning_rate"] <= 0:
+        raise InputError(
+            f"--seed {flags['seed']}, --learning_rate {flags['learning_rate']:g}: expected 0 or more, and above 0"
+        )
+    for name, words in (("lr_schedule", LR_SCHEDULES), ("precision", PRECISIONS), ("jit_compile", JIT_COMPILE)):
+        if flags[name] not in words:
+            raise InputError(f"--{name} {flags[name]}: expected one of {', '.join(words)}")
+    if flags["batch_size"] % flags["num_gpus"]:
+        raise InputError(
+            f"--batch_size {flags['batch_size']} does not divide among --num_gpus {flags['num_gpus']}; "
+            f"expected a multiple of {flags['num_gpus']}"
+        )
+    if flags["jit_compile"] == "true" and flags["num_gpus"] > 1 and _backend() == "tensorflow":
+        raise InputError("--jit_compile true: TensorFlow does so on one device only; leave it out with --num_gpus")
+
+
+def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
+    """What to do against waiting for batches, with the machine and the flags there are."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    advice = []
+    if not in_memory:
+        advice.append("raise --cache_gb, so that batches come from memory")
+    if flags["threads"] < cores:
+        advice.append(f"raise --threads (now {flags['threads']}, of {cores} cores)")
+    if not flags["device_one_hot"]:
+        advice.append("let the device encode the sequence (--device_one_hot)")
+    if flags["max_queue_size"] < flags["threads"]:
+        advice.append("raise --max_queue_size to --threads or more")
+    return "; ".join(advice) or "the batches need more or faster cores than there are"
 
 
 def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
@@ -239,13 +306,15 @@ def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     return {
         "database commit": database.commit,
         "contents of files": sums,
-        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "KERAS_BACKEND": _backend(),
     }
 
 
-def _state(
-    flags: dict[str, Any], circumstances: dict[str, Any]
-) -> tuple[checkpoint.Progress, dict[str, Any], dict[str, np.ndarray]] | None:
+def _backend() -> str:
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+def _state(flags: dict[str, Any], circumstances: dict[str, Any]) -> _State | None:
     """The state to resume from; refuses to resume another run or to overwrite one silently."""
     prefix = flags["model_prefix"]
     if flags["resume"] and flags["overwrite"]:
@@ -265,114 +334,3 @@ def _state(
         if path.exists() and not flags["overwrite"]:
             raise InputError(f"{path}: exists; --resume goes on with its training, --overwrite begins anew")
     return None
-
-
-def _architecture(name: str, file: str | None) -> tuple[ModuleType, dict[str, Any]]:
-    import architectures
-
-    try:
-        if file is not None:
-            return architectures.from_file(file), {"file": str(Path(file).resolve())}
-        return architectures.get(name), {"name": name}
-    except ValueError as error:
-        raise InputError(f"--architecture_{'from_file' if file else 'spec'}: {error}") from error
-
-
-def _config(
-    module: ModuleType, spec: DataSpec, params: Sequence[str] | None, weights: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The architecture's config, and the loss weights, which a params file of kerasAC's may hold too."""
-    known = {f.name: f for f in fields(module.Config)}
-    chosen: dict[str, Any] = {}
-    for name, (text, place) in _read_params(params or ()).items():
-        if name in weights:
-            weights[name] = text
-            continue
-        if name not in known:
-            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
-        chosen[name] = _typed(place, name, text, getattr(known[name], "default", None))
-    inputs, outputs = ([channels.shape for channels in side] for side in (spec.inputs, spec.outputs))
-    try:
-        return module.Config.from_data(inputs, outputs, **chosen), weights
-    except (ValueError, TypeError) as error:
-        raise InputError(f"the architecture cannot be built: {error}") from error
-
-
-def _read_params(words: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Parameters as ``name=value`` words or files of two columns: name -> text and where it stands."""
-    result = {}
-    for word in words:
-        if "=" in word:
-            name, _, text = word.partition("=")
-            result[name] = (text, f"--model_params {word}")
-            continue
-        path = Path(word)
-        if not path.is_file():
-            raise InputError(f"--model_params {word}: neither name=value nor a file of names and values")
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            parts = line.split()
-            if not parts or line.startswith("#"):
-                continue
-            if len(parts) != 2:
-                raise InputError(f"{path}:{number}: expected a name and a value, got {line.strip()[:60]!r}")
-            result[parts[0]] = (parts[1], f"{path}:{number}")
-    return result
-
-
-def _typed(place: str, name: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise InputError(f"{place}: {name} is {text!r}; expected true or false")
-        return text.lower() == "true"
-    if isinstance(default, (int, float)):
-        try:
-            return type(default)(text)
-        except ValueError:
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            raise InputError(f"{place}: {name} is {text!r}; expected {kind}") from None
-    return text
-
-
-def _build(module: ModuleType, config: Any, spec: DataSpec) -> keras.Model:
-    model = module.build(config)
-    for side, tensors, channels in (("input", model.inputs, spec.inputs), ("output", model.outputs, spec.outputs)):
-        got, wanted = [tuple(t.shape[1:]) for t in tensors], [c.shape for c in channels]
-        if got != wanted:
-            raise InputError(f"the architecture's {side} shapes are {got}; the --tdb_{side} flags give {wanted}")
-    return model
-
-
-def _resolve_weights(
-    builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
-) -> list[float]:
-    """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
-    try:
-        profile = float(weights["profile_loss_weight"])
-        counts = None if weights["counts_loss_weight"] == "auto" else float(weights["counts_loss_weight"])
-    except ValueError as error:
-        raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
-    is_profile = [channels.aggregation is None for channels in spec.outputs]
-    if counts is None and any(is_profile) and not all(is_profile):
-        windows = source.epoch(plan, 0)[0]
-        windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
-        windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
-        if len(windows.centre) == 0:
-            raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
-        totals, held = [], source.hold(windows)
-        for first in range(0, len(windows.centre), 256):
-            for part, store in held.parts(first, min(first + 256, len(windows.centre))):
-                labels = builder.outputs(windows.take(part), store)[is_profile.index(True)]
-                totals.append(np.nansum(labels, axis=(1, 2)))
-        counts = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
-        log.info("counts loss weight: %.3g", counts)
-    return [profile if flag else (1.0 if counts is None else counts) for flag in is_profile]
-
-
-def _compile(model: keras.Model, spec: DataSpec, loss_weights: list[float], learning_rate: float) -> None:
-    import keras
-
-    from kerasgen.losses import MaskedMSE, MultinomialNLL
-
-    losses = [MultinomialNLL() if channels.aggregation is None else MaskedMSE() for channels in spec.outputs]
-    model.compile(keras.optimizers.Adam(learning_rate), loss=losses, loss_weights=loss_weights)
-    model.optimizer.build(model.trainable_variables)

@@ -182,6 +182,25 @@ FLAGS: dict[str, Flag] = {
         float,
         group=_RUNNING,
     ),
+    "device_one_hot": Flag(
+        "send the sequence to the device as one byte a base and encode it there; else encode it before, in 16",
+        group=_RUNNING,
+    ),
+    "num_gpus": Flag(
+        "GPUs that share each batch equally; the result is that of one, but for rounding (and dropout on TensorFlow)",
+        int,
+        group=_RUNNING,
+    ),
+    "precision": Flag(
+        "bfloat16: the model computes in it, heads and losses in float32; weights and the bundle are float32 anyway",
+        choices=("float32", "bfloat16"),
+        group=_RUNNING,
+    ),
+    "jit_compile": Flag(
+        "compile the steps with XLA; auto: on JAX, and on TensorFlow with one GPU",
+        choices=("auto", "true", "false"),
+        group=_RUNNING,
+    ),
     "tensorboard": Flag("write TensorBoard logs", group=_RUNNING),
     "tensorboard_logdir": Flag("where to", group=_RUNNING, metavar="DIR"),
     "state_every": Flag("batches between the states that --resume goes on from; 0: at epoch ends only", int,

@@ -1,0 +1,162 @@
+"""From batches to the training loop: made ahead by threads, in order, and placed on the devices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import keras
+import numpy as np
+
+_PLACED = 2
+"""Batches placed on the devices: the one in use and the next; more would take memory from the model."""
+
+
+class Feed(keras.utils.PyDataset):
+    """Batches of a ``PyDataset``, made ahead of their use by its ``workers`` threads, ``max_queue_size`` at most.
+
+    It takes the place of Keras' own queue, which loses its order where an epoch is begun, given up and begun again, as
+    Keras does to learn shapes: on JAX, the first epoch of a process then repeats some batches and leaves out others.
+
+    Args:
+        batches: ``batches[i]`` is ``(inputs, outputs)`` or ``(inputs, outputs, weights)``, new arrays; from any thread.
+        place: puts a batch on the devices, one ahead of its use; called by a thread of its own.
+        size: fill up a batch of fewer samples to so many, with samples that have no label (NaN), weight 0 and thus no
+            loss. Then all batches have one shape, and devices share each equally.
+
+    Attributes:
+        error: what a batch raised; TensorFlow passes on only its text.
+    """
+
+    def __init__(
+        self, batches: keras.utils.PyDataset, *, place: Callable[[Any], Any] | None = None, size: int = 0
+    ) -> None:
+        # One worker: Keras then asks for the batches itself, one by one.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.batches = batches
+        self.error: BaseException | None = None
+        self._place = place
+        self._size = size
+        self._depth = max(batches.max_queue_size, 1)
+        self._pool = ThreadPoolExecutor(max(batches.workers, 1), thread_name_prefix="batches")
+        self._placer = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: dict[int, Future] = {}
+        self._placed: dict[int, Future] = {}
+        self._samples: dict[int, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        """The batch, and the making of those that follow is begun."""
+        with self._lock:
+            self._look_ahead(index)
+            future = (self._ahead if self._place is None else self._placed).pop(index)
+        return future.result()
+
+    def peek(self) -> Any:
+        """The first batch, not placed, which remains to be had; not to be written to."""
+        with self._lock:
+            self._look_ahead(0)
+            future = self._ahead[0]
+        return future.result()
+
+    def close(self) -> None:
+        """End the threads; what they are making is thrown away."""
+        with self._lock:
+            self._closed = True
+            for future in (*self._placed.values(), *self._ahead.values()):
+                future.cancel()
+        self._placer.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if hasattr(self.batches, "close"):
+            self.batches.close()
+
+    @property
+    def filling(self) -> float:
+        """Samples so far, with those filled up, for each one without: what a mean loss must be multiplied by."""
+        real, all_of_them = (sum(counts) for counts in zip(*self._samples.values(), strict=True))
+        return all_of_them / real
+
+    def _look_ahead(self, index: int) -> None:
+        if self._closed:
+            raise CancelledError
+        wanted = range(index, min(index + self._depth, len(self)))
+        for futures in (self._ahead, self._placed):
+            for other in [other for other in futures if other not in wanted]:
+                futures.pop(other).cancel()
+        for other in wanted:
+            if other not in self._ahead and other not in self._placed:
+                self._ahead[other] = self._pool.submit(self._make, other)
+        if self._place is not None:
+            for other in wanted[:_PLACED]:
+                if other not in self._placed:
+                    self._placed[other] = self._placer.submit(self._put, self._ahead.pop(other))
+
+    def _make(self, index: int) -> Any:
+        try:
+            batch = self.batches[index]
+            samples = len(keras.tree.flatten(batch)[0])
+            if samples < self._size:
+                batch = _fill_up(batch, self._size - samples)
+            self._samples[index] = samples, max(samples, self._size)
+            return batch
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _put(self, batch: Future) -> Any:
+        assert self._place is not None
+        return self._place(batch.result())
+
+
+def _fill_up(batch: Any, more: int) -> Any:
+    def repeat(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.repeat(array[-1:], more, axis=0)])
+
+    def extend(value: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda array: np.concatenate([array, np.full((more, *array.shape[1:]), value, array.dtype)])
+
+    ways = (repeat, extend(np.nan), extend(0))
+    return tuple(keras.tree.map_structure(way, part) for way, part in zip(ways, batch, strict=False))
+
+
+def as_tf_dataset(batches: keras.utils.PyDataset, *, signature: Any = None, prefetch: int = 2) -> Any:
+    """The batches of a ``PyDataset`` as a ``tf.data.Dataset`` of known length and shapes.
+
+    Args:
+        batches: the batches of one epoch; they are made by its ``workers`` threads, ``max_queue_size`` ahead.
+        signature: the ``element_spec`` of another such dataset, where the first batch is not to be waited for.
+        prefetch: batches kept ready as tensors.
+
+    Example:
+        >>> model.fit(kerasgen.as_tf_dataset(generator))                                        # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    feed = batches if isinstance(batches, Feed) else Feed(batches)
+
+    def epoch() -> Iterator[Any]:
+        for index in range(len(feed)):
+            try:
+                yield feed[index]
+            except CancelledError:
+                return
+
+    if signature is None:
+        signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), feed.peek())
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(feed))).prefetch(prefetch)
