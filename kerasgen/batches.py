@@ -10,7 +10,6 @@ import numpy as np
 
 from kerasgen import sequence
 from kerasgen.database import Database
-from kerasgen.loading import kernels
 from kerasgen.loading.order import cover
 from kerasgen.loading.store import Key, Need, Parts, Store
 from kerasgen.regions import Windows
@@ -21,7 +20,7 @@ log = logging.getLogger("kerasgen")
 
 Arrays = tuple[np.ndarray, ...]
 
-_HOW = {"sum": kernels.SUM, "average": kernels.MEAN, "max": kernels.MAX, "binary_max": kernels.MAX}
+_HOW = {"sum": "SUM", "average": "MEAN", "max": "MAX", "binary_max": "MAX"}
 
 
 class BatchBuilder:
@@ -68,6 +67,17 @@ class BatchBuilder:
         """Label arrays, fresh, float32, of each output's shape; NaN where a track has no value."""
         return tuple(self._values(channels, windows, store, np.nan) for channels in self.spec.outputs)
 
+    def build(self, windows: Windows, parts: Parts) -> tuple[Arrays, Arrays]:
+        """Inputs and outputs of the windows that parts name, each from the store that holds it."""
+        found = []
+        for part, store in parts:
+            these = windows.take(part)
+            found.append((self.inputs(these, store), self.outputs(these, store)))
+        if len(found) == 1:
+            return found[0]
+        inputs, outputs = zip(*found, strict=True)
+        return _joined(inputs), _joined(outputs)
+
     def accepted(self, windows: Windows, inputs: Arrays, outputs: Arrays) -> np.ndarray:
         """Which samples lie within every minimum and maximum; ``(batch,) bool``. NaN is never outside."""
         keep = np.ones(len(windows.centre), bool)
@@ -107,6 +117,8 @@ class BatchBuilder:
         return store
 
     def _sequence(self, channels: Channels, windows: Windows, store: Store | None) -> np.ndarray:
+        from kerasgen.loading import kernels
+
         cells, place = self._located(channels, windows, store)
         shape = (len(windows.centre), channels.length)
         if self.codes_only:
@@ -120,6 +132,8 @@ class BatchBuilder:
         return rows
 
     def _values(self, channels: Channels, windows: Windows, store: Store | None, absent: float) -> np.ndarray:
+        from kerasgen.loading import kernels
+
         cells, place = self._located(channels, windows, store)
         count, tracks = len(windows.centre), channels.width
         swap = self._swap(channels) if windows.reverse.any() else np.arange(tracks)
@@ -129,7 +143,7 @@ class BatchBuilder:
             code = np.float32(absent if direct else np.nan)
             kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
         else:
-            how, values = _HOW[channels.aggregation], np.empty((count, tracks), np.float32)
+            how, values = getattr(kernels, _HOW[channels.aggregation]), np.empty((count, tracks), np.float32)
             kernels.aggregates(cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how, values)
             if channels.aggregation == "binary_max":
                 values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
@@ -138,6 +152,10 @@ class BatchBuilder:
         if absent == 0.0 and not (direct and channels.aggregation is None):
             np.nan_to_num(values, copy=False, nan=0.0)
         return values
+
+
+def _joined(parts: tuple[Arrays, ...]) -> Arrays:
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def alone(arrays: Arrays) -> Any:

@@ -86,7 +86,7 @@ class BatchGenerator(keras.utils.PyDataset):
         number, of = self.shard
         first, last = first + number * count // of, first + (number + 1) * count // of
         windows = self.windows.take(slice(first, last))
-        inputs, outputs = self._arrays(first, last)
+        inputs, outputs = self.builder.build(self.windows, self._held.parts(first, last))
         if self.builder.is_filtered and not self.plan.fixed:
             self._replace_rejected(windows, inputs, outputs, batch)
         return alone(inputs), alone(outputs)
@@ -94,16 +94,6 @@ class BatchGenerator(keras.utils.PyDataset):
     def close(self) -> None:
         """Let go of what was read ahead."""
         self._held.close()
-
-    def _arrays(self, first: int, last: int) -> tuple[Arrays, Arrays]:
-        found = []
-        for part, store in self._held.parts(first, last):
-            windows = self.windows.take(part)
-            found.append((self.builder.inputs(windows, store), self.builder.outputs(windows, store)))
-        if len(found) == 1:
-            return found[0]
-        inputs, outputs = zip(*found, strict=True)
-        return _joined(inputs), _joined(outputs)
 
     def _replace_rejected(self, windows: Windows, inputs: Arrays, outputs: Arrays, batch: int) -> None:
         rejected = np.flatnonzero(~self.builder.accepted(windows, inputs, outputs))
@@ -121,7 +111,3 @@ class BatchGenerator(keras.utils.PyDataset):
                 f"{len(rejected)} of {self.batch_size} samples of a batch found no replacement within "
                 "--tdb_input_min/max and --tdb_output_min/max; widen the bounds"
             )
-
-
-def _joined(parts: tuple[Arrays, ...]) -> Arrays:
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))

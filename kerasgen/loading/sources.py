@@ -23,6 +23,7 @@ BLOCK = 2**20
 """Positions of a block, unless less fits: whole tiles, so that an epoch decompresses each once."""
 
 _SHARE_OF_MEMORY = 0.5
+_SMALL_BUFFER = 0.5e9
 _GROUPS_IN_MEMORY = 2.2
 """A group that is used, one that is read, and what the reading takes."""
 
@@ -190,15 +191,15 @@ def choose(
         database: to read from.
         needs: what windows need.
         plan: whose windows.
-        cache_gb: GB that may be held; None takes half of the free memory; 0 never reads all.
+        cache_gb: GB that may be held; None takes half of the free memory; 0 never reads all, and has a small buffer.
         order: kept from an earlier start; else as the source likes it best.
         threads: pieces read at a time.
         what: named in the line that says what was chosen.
     """
     keep_freed_memory()
-    budget = _free_memory() * _SHARE_OF_MEMORY if cache_gb is None else cache_gb * 1e9
+    budget = _free_memory() * _SHARE_OF_MEMORY if cache_gb is None else (cache_gb * 1e9 or _SMALL_BUFFER)
     held, bases = size_of(needs, functools.cache(plan.cover))
-    if held <= budget:
+    if held <= budget and cache_gb != 0:
         log.info("%s come from memory: %.2f GB, %.1f Mb read", what, held / 1e9, bases / 1e6)
         return Memory(database, needs, plan, order, threads)
     order = order or plan_order(database, needs, plan, budget)

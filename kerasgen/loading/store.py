@@ -13,7 +13,6 @@ from db_ingest import intervals
 from db_ingest.catalogue import Track
 from db_ingest.codes import COUNTS_MISSING, MASK_MISSING
 from kerasgen.database import Database
-from kerasgen.loading import kernels
 
 Tracks = tuple[Track, ...]
 Cover = Callable[[int], intervals.Spans]
@@ -115,6 +114,8 @@ class Cells:
 
     def locate(self, places: np.ndarray, centres: np.ndarray, flank: int) -> Located | None:
         """Where windows ``[centre - flank, centre + flank)`` lie; None if one of them is not held whole."""
+        from kerasgen.loading import kernels
+
         found = Located(*(np.empty(len(centres), np.int64) for _ in range(3)))
         held = kernels.locate(centres, places, flank, *self._genome, self._spans[0], self._bases, *found)
         return found if held else None
@@ -185,6 +186,8 @@ def _reading(database: Database, tracks: Tracks, spans: intervals.Spans, into: n
         if not tracks:
             into[:] = database.read_cells(None, spans)
             return len(into)
+        from kerasgen.loading import kernels
+
         columns = [database.read_cells(track, spans) for track in tracks]
         # All columns of a few rows at a time, while those are in the processor's cache.
         for first in range(0, len(into), _ROWS):
