@@ -178,8 +178,8 @@ FLAGS: dict[str, Flag] = {
     "threads": Flag("batches prepared at a time", int, group=_RUNNING),
     "max_queue_size": Flag("batches kept ready", int, group=_RUNNING),
     "cache_gb": Flag(
-        "memory for tracks and sequence; what does not fit comes through a buffer of blocks; 0: all does, through one of "
-        "0.5 GB (default: half of what is free)",
+        "memory for tracks and sequence; what does not fit comes through a buffer of blocks; 0: all does, through one "
+        "of 0.5 GB (default: half of what is free)",
         float,
         group=_RUNNING,
     ),
