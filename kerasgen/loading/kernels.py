@@ -135,11 +135,11 @@ def values(cells, missing, at, low, high, reverse, swap, absent, out):  # type: 
                 cell = source[size - 1 - j]
                 inside[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
         else:
-            for k in range(tracks):
-                first = size - tracks + swap[k]
-                for j in range(size // tracks):
-                    cell = source[first - j * tracks]
-                    inside[j * tracks + k] = absent if (cell == missing or cell != cell) else np.float32(cell)
+            for first in range(0, size, tracks):
+                row = source[size - tracks - first : size - first]
+                for k in range(tracks):
+                    cell = row[swap[k]]
+                    inside[first + k] = absent if (cell == missing or cell != cell) else np.float32(cell)
 
 
 SUM, MEAN, MAX = 0, 1, 2
@@ -159,9 +159,12 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
     """
     tracks = out.shape[1]
     flat_cells = cells.reshape(-1)
+    totals, counts = np.zeros(tracks), np.zeros(tracks)
     for i in range(len(at)):
         source = flat_cells[(at[i] + low[i]) * tracks : (at[i] + high[i]) * tracks]
         outside = length - (high[i] - low[i])
+        if tracks > 2 and how != MAX:
+            _totals(source, missing, totals, counts)
         for k in range(tracks):
             column = swap[k] if reverse[i] else k
             if how == MAX:
@@ -172,7 +175,7 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
             elif tracks == 2:
                 known, value = _total_of_two(source, missing, column)
             else:
-                known, value = _total(source[column:], missing, tracks)
+                known, value = np.int64(counts[column]), totals[column]
             known += outside
             if known == 0:
                 out[i, k] = np.nan
@@ -207,14 +210,17 @@ def _total_of_two(source, missing, column):  # type: ignore[no-untyped-def]  # p
 
 
 @_reordered
-def _total(source, missing, step):  # type: ignore[no-untyped-def]  # pragma: no cover
-    known, total = np.int64(0), 0.0
-    for j in range(0, len(source), step):
-        cell = source[j]
-        there = not (cell == missing or cell != cell)
-        known += there
-        total += np.float64(cell) if there else 0.0
-    return known, total
+def _totals(source, missing, totals, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+    tracks = len(totals)
+    totals[:] = 0
+    counts[:] = 0
+    for first in range(0, len(source), tracks):
+        row = source[first : first + tracks]
+        for k in range(tracks):
+            cell = row[k]
+            there = not (cell == missing or cell != cell)
+            counts[k] += 1.0 if there else 0.0
+            totals[k] += np.float64(cell) if there else 0.0
 
 
 @_compiled
