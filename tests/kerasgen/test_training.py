@@ -224,7 +224,7 @@ def test_waiting_for_data_is_measured_and_warned_of_with_advice(
     assert 0.5 < row["data_wait"] <= 1
     # One thread makes 8 samples in 0.2 s.
     assert row["samples_per_second"] < 41
-    (warning,) = [r.getMessage() for r in caplog.records if "waits for data" in r.getMessage()]
+    (warning,) = {r.getMessage() for r in caplog.records if "waits for data" in r.getMessage()}
     assert "raise --cache_gb, so that batches come from memory" in warning
     assert "(--device_one_hot)" in warning
 
