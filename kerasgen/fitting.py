@@ -41,10 +41,11 @@ class Fitting:
         assembly: the model, compiled, its optimizer built.
         prefix: of the bundle.
         batches: ``(epoch, first_batch)`` -> the epoch's batches.
-        validation: the fixed validation batches; the last is filled up to the size of the others.
+        validation: the fixed validation batches; a short one is filled up to the size of the others.
         document: contents of ``P.json``; the best metrics are added.
         run: flags kept with the state.
         epochs, patience, patience_lr, learning_rate, lr_schedule, state_every: flags of ``gen_train``.
+        num_gpus: devices that share each batch.
         advice: what to do if training waits for data.
         callbacks: further Keras callbacks.
         progress: where it is.
@@ -64,6 +65,7 @@ class Fitting:
     learning_rate: float
     lr_schedule: str
     state_every: int
+    num_gpus: int
     advice: str
     callbacks: list[keras.callbacks.Callback]
     progress: Progress = field(default_factory=Progress)
@@ -138,7 +140,8 @@ class Fitting:
         }
 
     def _validation_feed(self) -> Feed:
-        return Feed(self.validation, place=devices.placing(), size=self.validation.batch_size)
+        size = -(-self.validation.batch_size // self.num_gpus) * self.num_gpus
+        return Feed(self.validation, place=devices.placing(), size=size)
 
     def _for_fit(self, feed: Feed) -> Any:
         if keras.backend.backend() != "tensorflow":

@@ -225,6 +225,7 @@ def _train(
         learning_rate=flags["learning_rate"],
         lr_schedule=flags["lr_schedule"],
         state_every=flags["state_every"],
+        num_gpus=len(device_names),
         advice=_advice(flags, in_memory=source.nbytes > 0),
         callbacks=[keras.callbacks.TensorBoard(flags["tensorboard_logdir"])] if flags["tensorboard"] else [],
     )
@@ -257,7 +258,10 @@ def _sources(
 
 
 def _check(flags: Mapping[str, Any]) -> None:
-    least = {"batch_size": 1, "epochs": 1, "patience": 1, "patience_lr": 1, "state_every": 0, "num_gpus": 1}
+    least = dict.fromkeys(
+        ("batch_size", "epochs", "patience", "patience_lr", "threads", "max_queue_size", "num_gpus"), 1
+    )
+    least["state_every"] = 0
     for name, number in least.items():
         if flags[name] < number:
             raise InputError(f"--{name} {flags[name]}: expected {number} or more")

@@ -98,6 +98,7 @@ def test_waiting_is_measured_where_it_is(batch: float, step: float) -> None:
             trained.fit(data, shuffle=False, verbose=0, callbacks=[SlowStep()] if step else [])
         seconds, waited = time.perf_counter() - began, trained.waited - before
     if batch:
-        assert 8 * batch < waited < seconds
+        # TensorFlow asks for some before the training does.
+        assert 5 * batch < waited < seconds
     else:
         assert waited < 0.3 * seconds

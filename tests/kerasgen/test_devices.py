@@ -48,8 +48,8 @@ def state(prefix: Path) -> list[np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.backend
 def test_two_devices_train_as_one_does_and_resume_exactly(train_flags: dict, tmp_path: Path) -> None:
-    # 27 validation samples in batches of 8: the last, of 3, does not divide.
-    flags = {**train_flags, "epochs": 3, "num_valid": 27}
+    # 27 validation samples in batches of 28, which does not divide either.
+    flags = {**train_flags, "epochs": 3, "num_valid": 27, "batch_size": 28, "num_train": 84, "learning_rate": 0.01}
     prefixes = {name: str(tmp_path / name) for name in ("one", "two", "cut")}
     trainings = [
         {**flags, "model_prefix": prefixes["one"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -199,6 +200,33 @@ def test_every_backend_learns(train_flags: dict, tmp_path: Path) -> None:
     result = train(model_prefix=str(tmp_path / "model"), **{**train_flags, "epochs": 4, "learning_rate": 0.005})
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     assert open_bundle(tmp_path / "model").config["backend"] == keras.backend.backend()
+
+
+def test_waiting_for_data_is_measured_and_warned_of_with_advice(
+    train_flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from kerasgen.generators import BatchGenerator
+
+    read = BatchGenerator.__getitem__
+
+    def slowly(self: BatchGenerator, index: int) -> tuple:
+        time.sleep(0.2)
+        return read(self, index)
+
+    monkeypatch.setattr(BatchGenerator, "__getitem__", slowly)
+    log = logging.getLogger("kerasgen")
+    log.addHandler(caplog.handler)
+    try:
+        result = train(model_prefix=str(tmp_path / "m"), threads=1, cache_gb=0, device_one_hot=False, **train_flags)
+    finally:
+        log.removeHandler(caplog.handler)
+    row = result.history[-1]
+    assert 0.5 < row["data_wait"] <= 1
+    # One thread makes 8 samples in 0.2 s.
+    assert row["samples_per_second"] < 41
+    (warning,) = {r.getMessage() for r in caplog.records if "waits for data" in r.getMessage()}
+    assert "raise --cache_gb, so that batches come from memory" in warning
+    assert "(--device_one_hot)" in warning
 
 
 def test_an_own_architecture_is_trained_and_loaded_again(train_flags: dict, tmp_path: Path) -> None:
