@@ -73,6 +73,7 @@ class Fitting:
     compiled: bool = False
     _warned: bool = False
     _signature: Any = None
+    _next: Feed | None = None
 
     @property
     def model(self) -> keras.Model:
@@ -92,7 +93,7 @@ class Fitting:
             # The running metrics of each output come into being with the first batch; only then can they be restored.
             with self._validation_feed() as feed:
                 self.model.test_on_batch(*feed[0])
-        with _stop_signal() as stop:
+        with _stop_signal() as stop, self._closing_next():
             while not progress.stopped:
                 if self.lr_schedule == "cosine":
                     turn = math.pi * progress.epoch / self.epochs
@@ -105,13 +106,15 @@ class Fitting:
 
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
-        batches = self.batches(progress.epoch, progress.batch)
+        feed = self._next or self._training_feed(progress.epoch, progress.batch)
+        self._next = None
+        batches = feed.batches
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
         with (
             show_progress(title, len(batches) * batches.batch_size, "samples") as advance,
-            Feed(batches, place=devices.placing()) as training,
+            feed as training,
             self._validation_feed() as validation,
         ):
             watch = _Watch(self, batches, validation, advance, stop)
@@ -138,6 +141,23 @@ class Fitting:
             "samples_per_second": round(watch.samples / max(watch.seconds, 1e-9), 1),
             "data_wait": round(watch.waited / max(watch.seconds, 1e-9), 4),
         }
+
+    def begin_next_epoch(self) -> None:
+        """Have the next epoch's first batches made while the model is validated."""
+        if self.progress.epoch + 1 < self.epochs:
+            self._next = self._training_feed(self.progress.epoch + 1, 0)
+            self._next.begin()
+
+    @contextmanager
+    def _closing_next(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._next is not None:
+                self._next.close()
+
+    def _training_feed(self, epoch: int, first_batch: int) -> Feed:
+        return Feed(self.batches(epoch, first_batch), place=devices.placing())
 
     def _validation_feed(self) -> Feed:
         size = -(-self.validation.batch_size // self.num_gpus) * self.num_gpus
@@ -241,7 +261,9 @@ class _Watch(keras.callbacks.Callback):
         progress = self.fitting.progress
         progress.batch += 1
         # After its last batch an epoch is finished, validation included, before anything is saved or stopped.
-        if not over:
+        if over:
+            self.fitting.begin_next_epoch()
+        else:
             if self.stop.is_set():
                 self.fitting.save_state()
                 raise RunError(
