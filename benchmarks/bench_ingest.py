@@ -87,7 +87,7 @@ REMOTE = [
     Method("ingest, 2 workers", "ingest", 1, workers=2, own=True, checked=False),
     Method("one whole track", "track", 2, own=True, checked=False),
     Method("epoch, peaks into memory", "into_memory", own=True, checked=False),
-    Method("epoch, batch by batch", "by_batch", own=True, checked=False),
+    Method("epoch, through a buffer of a tenth", "through_buffer", own=True, checked=False),
 ]
 
 
@@ -206,7 +206,7 @@ def bench_bam(bench: Bench, options: argparse.Namespace) -> None:
 def bench_s3(bench: Bench, options: argparse.Namespace) -> None:
     """Requests to S3, counted by a proxy before a server on this machine, whose speed says nothing."""
     import pytest
-    from peers.counting import CountingProxy, servers
+    from peers.counting import CountingProxy, make_bucket, servers
 
     print("\n### Requests to S3\n")
     kinds = ["GET", "HEAD", "PUT", "POST", "DELETE"]
@@ -223,7 +223,7 @@ def bench_s3(bench: Bench, options: argparse.Namespace) -> None:
                 for method in REMOTE:
                     if method.name == "ingest":
                         bucket = f"bench-{number}-{method.workers}"
-                        _make_bucket(bucket)
+                        make_bucket(bucket)
                     bench.remove(method)
                     job |= {"uri": f"s3://{bucket}/database", "ranges": None if method.name == "track" else path}
                     proxy.requests(), proxy.bytes()
@@ -244,13 +244,6 @@ def bench_s3(bench: Bench, options: argparse.Namespace) -> None:
             proxy.close()
             for method in REMOTE:
                 bench.remove(method)
-
-
-def _make_bucket(name: str) -> None:
-    import boto3
-
-    client = boto3.session.Session().client("s3")
-    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": client.meta.region_name})
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Make bigWig files like those of real experiments, quickly and always the same.
+"""Make bigWig files like those of real experiments and sequences at random, quickly and always the same.
 
 Usage: make_files.py FILE.bw MEGABASES [counts | coverage | pvalue [SEED]]
 """
@@ -15,6 +15,8 @@ KINDS = ("counts", "coverage", "pvalue")
 PEAK_EVERY = 5_000
 """Mean distance between peaks in bp; 20,000 in 100 Mb."""
 
+_LINE = 60
+_LETTERS = np.frombuffer(b"A" * 75 + b"C" * 52 + b"G" * 53 + b"T" * 75, np.uint8)
 _STRETCH = 8_000_000
 _NEIGHBOURHOOD = 10_000
 _ENTRIES = 1_000_000
@@ -55,6 +57,24 @@ def write_bigwig(path: str | Path, sizes: Mapping[str, int], seed: int = 0, kind
                     part = slice(i, i + _ENTRIES)
                     names = np.full(len(start[part]), name)
                     file.addEntries(names, start[part], ends=end[part], values=value[part].astype(np.float64))
+    return Path(path)
+
+
+def write_fasta(path: str | Path, sizes: Mapping[str, int], seed: int = 0) -> Path:
+    """Write chromosomes of letters drawn at random, 41 of 100 G or C as in human, and the file's index."""
+    import pysam
+
+    rng = np.random.default_rng(seed)
+    with open(path, "wb") as file:
+        for name, size in sizes.items():
+            letters = _LETTERS[rng.integers(0, len(_LETTERS), size, np.uint8)]
+            file.write(b">" + name.encode() + b"\n")
+            lines = np.full((-(-size // _LINE), _LINE + 1), ord("\n"), np.uint8)
+            whole = size // _LINE
+            lines[:whole, :-1] = letters[: whole * _LINE].reshape(whole, _LINE)
+            lines[whole:, : size % _LINE] = letters[whole * _LINE :]
+            file.write(lines.reshape(-1)[: size + len(lines)].tobytes())
+    pysam.faidx(str(path))
     return Path(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tiledb
 
 from db_ingest import schema, storage
+from db_ingest.cells import CELLS, folder_of, read, to_stored
 from db_ingest.genome import Genome, Piece
 from db_ingest.summaries import Part, summarise
 
@@ -33,9 +34,9 @@ def put(uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:
     with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1, ctx=ctx) as array:
         stretch = slice(first, first + len(cells))
         if member == schema.SEQUENCE:
-            array[stretch] = cells
+            array[stretch] = to_stored(cells)
         else:
-            array[row, stretch] = cells
+            array[row, stretch] = to_stored(cells)
 
 
 def chunks_done(uri: str, member: str, row: int, genome: Genome) -> frozenset[int]:
@@ -66,11 +67,8 @@ def rows_stored(uri: str, member: str) -> frozenset[int]:
 def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces: Sequence[Piece]) -> list[Part]:
     """Summaries of stretches that are stored, of positions ``[first, last)`` of a row."""
     with tiledb.open(storage.join(uri, member), ctx=storage.tiledb_ctx(uri)) as array:
-        stored = array[first:last] if member == schema.SEQUENCE else array[row, first:last]
-        cells = stored if isinstance(stored, np.ndarray) else stored["value"]
-    return [
-        summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], member.partition("/")[0]) for p in pieces
-    ]
+        cells = read(array, None if member == schema.SEQUENCE else row, first, last)
+    return [summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], folder_of(member)) for p in pieces]
 
 
 class Putter:
@@ -86,7 +84,7 @@ class Putter:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._written: deque[Future[np.ndarray]] = deque()
         self._most = threads
-        self._dtype, self._fill = schema.CELLS[member.partition("/")[0]]
+        self._dtype, self._fill = CELLS[folder_of(member)]
 
     def cells(self, length: int) -> np.ndarray:
         """Memory to build a chunk in, filled with the missing value; what an earlier chunk used, where it is free."""

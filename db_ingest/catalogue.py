@@ -14,7 +14,7 @@ from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.genome import Genome, shorten_names
 
 FORMAT = "kerasgen"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILE_NAME = "catalogue.json"
 SEQUENCE = "sequence"
 """What the sequence is called where tracks have an attribute and a dataset."""

@@ -10,6 +10,7 @@ from db_ingest import storage
 from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
 from db_ingest.plan import Checked, Plan, Request, existing_catalogue, make_plan
+from db_ingest.workers import get_ready
 
 if TYPE_CHECKING:
     from db_ingest.report import Report
@@ -98,6 +99,7 @@ def ingest(
     if dry_run:
         return _result(make_plan(request))
     existing_catalogue(tdb_array)
+    get_ready(workers, scheduler)
     with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
         plan = make_plan(request)
         result = _result(plan)

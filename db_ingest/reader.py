@@ -11,6 +11,7 @@ import numpy as np
 import tiledb
 
 from db_ingest import storage
+from db_ingest.cells import read_stretches
 from db_ingest.errors import RunError
 from db_ingest.schema import INTERVAL_FIELDS
 from db_ingest.summaries import from_counts
@@ -68,12 +69,17 @@ class Reader:
         Returns:
             ``(sum of lengths,)``: float32 of a signal or of counts, NaN where there is no value; else uint8.
         """
-        flat = self._retried(member, row, lambda array: _read(array, row, starts, ends))
+        flat = self.read_cells(member, row, starts, ends)
         if not member.startswith("counts/"):
             return flat
         values = np.empty(len(flat), np.float32)
         from_counts(flat, values)
         return values
+
+    def read_cells(self, member: str, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The same as the cells are: counts as uint16, :data:`~db_ingest.codes.COUNTS_MISSING` where there is none."""
+        found: np.ndarray = self._retried(member, row, lambda array: read_stretches(array, row, starts, ends))
+        return found
 
     def _retried(self, member: str, row: int | None, read: Callable[[tiledb.Array], Any]) -> Any:
         """Read an array, opened anew if that fails: a consolidation may have replaced its files."""
@@ -113,15 +119,3 @@ class Reader:
             for opened in self._arrays.values():
                 opened.array.close()
             self._arrays.clear()
-
-
-def _read(array: tiledb.Array, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    if len(starts) == 1:
-        stretch = slice(int(starts[0]), int(ends[0]))
-        found = array[stretch] if row is None else array[row, stretch]
-        return found if isinstance(found, np.ndarray) else found["value"]
-    ranges = [slice(int(s), int(e) - 1) for s, e in zip(starts, ends, strict=True)]
-    if not ranges:
-        return np.zeros(0, array.schema.attr("value").dtype)
-    table = array.multi_index[ranges] if row is None else array.multi_index[row, ranges]
-    return table["value"].reshape(-1)

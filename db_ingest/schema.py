@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tiledb
 
-from db_ingest.codes import COUNTS_MISSING, MASK_MISSING, UNKNOWN_BASE
+from db_ingest import cells
 from db_ingest.genome import Genome
 
 ROWS = 2**31
@@ -13,14 +13,6 @@ ROWS = 2**31
 
 SEQUENCE = "sequence"
 ZSTANDARD_LEVEL = 1
-
-CELLS: dict[str, tuple[type, float]] = {
-    "signal": (np.float32, np.nan),
-    "counts": (np.uint16, COUNTS_MISSING),
-    "mask": (np.uint8, MASK_MISSING),
-    SEQUENCE: (np.uint8, UNKNOWN_BASE),
-}
-"""Data type and fill value of the dense members' cells, by the folder they lie in."""
 
 INTERVAL_FIELDS: dict[str, np.dtype] = {
     "end": np.dtype(np.uint64),
@@ -75,9 +67,15 @@ def schema_for(name: str, genome: Genome) -> tiledb.ArraySchema:
         return tiledb.ArraySchema(
             domain=tiledb.Domain(_row(), place), attrs=attributes, sparse=True, allows_duplicates=True
         )
-    dtype, fill = CELLS[name.partition("/")[0]]
+    folder = cells.folder_of(name)
+    dtype, fill = cells.CELLS[folder]
     domain = tiledb.Domain(place) if name == SEQUENCE else tiledb.Domain(_row(), place)
     # Most bits of a count are 0 in whole tiles; those of a float are not.
-    shuffle = [tiledb.BitShuffleFilter()] if name.startswith("counts/") else []
-    value = tiledb.Attr(name="value", dtype=dtype, fill=fill, filters=tiledb.FilterList([*shuffle, *_filters()]))
+    shuffle = [tiledb.BitShuffleFilter()] if folder == "counts" else []
+    value = tiledb.Attr(
+        name="value",
+        dtype=cells.stored_type(folder),
+        fill=cells.to_stored(np.array([fill], dtype))[0],
+        filters=tiledb.FilterList([*shuffle, *_filters()]),
+    )
     return tiledb.ArraySchema(domain=domain, attrs=[value], cell_order="row-major", tile_order="row-major")

@@ -94,6 +94,9 @@ class Written:
     bin: int = 1
 
 
+_STRETCH = 2**20
+"""Cells read at a time: what is done with them next still finds them in the processor's cache."""
+
 _advance: Callable[[int], None] = lambda bases: None  # noqa: E731
 _local = threading.local()
 _commits: dict[str, int] = {}
@@ -207,13 +210,15 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
             elif pieces:
                 cells = putter.cells(last - first)
                 for piece in pieces:
-                    values = read(piece.chromosome, piece.start, piece.end, channel)
-                    into = cells[piece.at : piece.at + len(values)]
-                    if folder == "signal":
-                        into[:] = values
-                    elif not to_counts(values, into):
-                        return None
-                    parts.append(summarise(piece.chromosome, piece.start, into, folder))
+                    for start in range(piece.start, piece.end, _STRETCH):
+                        values = read(piece.chromosome, start, min(start + _STRETCH, piece.end), channel)
+                        at = piece.at + start - piece.start
+                        into = cells[at : at + len(values)]
+                        if folder == "signal":
+                            into[:] = values
+                        elif not to_counts(values, into):
+                            return None
+                        parts.append(summarise(piece.chromosome, start, into, folder))
                 putter.put(first, cells)
             _advance(sum(piece.end - piece.start for piece in pieces))
     return parts

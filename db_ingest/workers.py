@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
@@ -22,7 +25,7 @@ BYTES_A_BASE = 24
 """Memory that a thread needs for each base of a chunk, at most."""
 
 if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
+    from multiprocessing.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,28 @@ def default_threads(workers: int) -> int:
     return max(1, min(cores() // workers, room))
 
 
+def get_ready(workers: int, scheduler: str | None) -> None:
+    """Begin to load what the workers will need, beside whatever comes before their first task."""
+    if scheduler is not None:
+        return
+    if workers == 1:
+        # Not a daemon: compiled code is not left half loaded at an early exit.
+        threading.Thread(target=importlib.import_module, args=("db_ingest.preload",)).start()
+    elif _start_method() == "forkserver":
+        from multiprocessing import forkserver, resource_tracker
+
+        # Starting it unblocks signals.
+        resource_tracker.ensure_running()
+        with _deaf_to_interrupts():
+            multiprocessing.get_context("forkserver").set_forkserver_preload(["db_ingest.preload"])
+            forkserver.ensure_running()
+
+
+def _start_method() -> str:
+    """How processes are started: a process that has opened a TileDB array must not fork, one that has not may."""
+    return "forkserver" if sys.platform == "linux" else "spawn"
+
+
 @contextlib.contextmanager
 def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[int], None]) -> Iterator[Crew]:
     """Hire workers; what they have not begun is given up when the block ends with an error.
@@ -90,7 +115,7 @@ def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[i
             yield hired
     elif workers == 1:
         _report_to(advance)
-        storage.configure(threads=threads)
+        storage.configure(threads=1)
         try:
             with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
                 yield Crew(executor, threads, threads, reports=True)
@@ -120,26 +145,22 @@ def _giving_up(executor: Executor) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> Iterator[Crew]:
-    """Spawned processes: one that has loaded TileDB must not fork."""
-    import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    context = multiprocessing.get_context("spawn")
-    done: Queue[int | None] = context.Queue()
-    # A worker that is killed while it holds the queue's lock leaves it locked: then nothing more can be put here.
-    done.cancel_join_thread()
+    context = multiprocessing.get_context(_start_method())
+    # Not a queue: a worker that is killed could leave its lock locked. So few bytes are written in one piece.
+    said, report = context.Pipe(duplex=False)
 
     def listen() -> None:
-        while (bases := done.get()) is not None:
-            advance(bases)
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                advance(int.from_bytes(said.recv_bytes(), "little"))
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        with (
-            ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(done, threads)) as executor,
-            _giving_up(executor),
-        ):
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(report, threads))
+        with pool as executor, _giving_up(executor):
             with _deaf_to_interrupts():
                 # One process is started a task as long as none is idle.
                 for _ in range(workers):
@@ -150,7 +171,7 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
             "a worker process ended before its work was done (out of memory?); what is done stays, run again to go on"
         ) from error
     finally:
-        done.put(None)
+        report.close()
         listener.join(timeout=1)
 
 
@@ -164,13 +185,12 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(done: Queue[int | None], threads: int) -> None:
+def _begin(report: Connection, threads: int) -> None:
     """Set up a worker process: the parent alone answers Ctrl-C, and a worker does not outlive it."""
-    import multiprocessing
     from multiprocessing import connection
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _report_to(done.put)
+    _report_to(lambda bases: report.send_bytes(bases.to_bytes(8, "little")))
     storage.configure(threads=threads)
     parent = multiprocessing.parent_process()
 

@@ -16,6 +16,7 @@ from db_ingest.errors import InputError
 from kerasgen import devices
 from kerasgen.batches import BatchBuilder, keep_accepted
 from kerasgen.device_model import DeviceModel, on_device
+from kerasgen.loading.sources import Source
 from kerasgen.losses import MaskedMSE, MultinomialNLL
 from kerasgen.regions import Plan
 from kerasgen.spec import DataSpec
@@ -140,7 +141,9 @@ def _typed(place: str, name: str, text: str, default: Any) -> Any:
     return text
 
 
-def resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights: dict[str, Any]) -> list[float]:
+def resolve_weights(
+    builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
+) -> list[float]:
     """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
     try:
         profile = float(weights["profile_loss_weight"])
@@ -149,14 +152,17 @@ def resolve_weights(builder: BatchBuilder, plan: Plan, spec: DataSpec, weights: 
         raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
     is_profile = [channels.aggregation is None for channels in spec.outputs]
     if counts is None and any(is_profile) and not all(is_profile):
-        windows = plan.epoch(0)
-        windows = keep_accepted(builder, windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES]), 256)
+        windows = source.epoch(plan, 0)[0]
+        windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
+        windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
         if len(windows.centre) == 0:
             raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
-        totals = []
+        totals, held = [], source.hold(windows)
         for first in range(0, len(windows.centre), 256):
-            labels = builder.outputs(windows.take(slice(first, first + 256)))[is_profile.index(True)]
-            totals.append(np.nansum(labels, axis=(1, 2)))
+            for part, store in held.parts(first, min(first + 256, len(windows.centre))):
+                labels = builder.outputs(windows.take(part), store)[is_profile.index(True)]
+                totals.append(np.nansum(labels, axis=(1, 2)))
+        held.close()
         counts = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
         log.info("counts loss weight: %.3g", counts)
     return [profile if flag else (1.0 if counts is None else counts) for flag in is_profile]

@@ -8,97 +8,75 @@ from typing import Any
 
 import numpy as np
 
-from db_ingest import intervals
-from db_ingest.catalogue import Track
-from db_ingest.codes import UNKNOWN_BASE
 from kerasgen import sequence
-from kerasgen.database import Database, as_values, gather
-from kerasgen.regions import Plan, Windows
+from kerasgen.database import Database
+from kerasgen.loading.order import cover
+from kerasgen.loading.store import Key, Need, Parts, Store
+from kerasgen.regions import Windows
 from kerasgen.signal import transform
 from kerasgen.spec import Channels, DataSpec
 
 log = logging.getLogger("kerasgen")
 
 Arrays = tuple[np.ndarray, ...]
-_SHARE_OF_MEMORY = 0.5
+
+_HOW = {"sum": "SUM", "average": "MEAN", "max": "MAX", "binary_max": "MAX"}
 
 
 class BatchBuilder:
-    """Builds batches from a database, or from a copy in memory of the stretches a plan can touch.
+    """Builds batches from a database, or from what a store holds of it.
 
     Args:
         database: where tracks and sequence lie.
         spec: inputs and outputs.
-        codes: give the sequence as base codes; else one-hot.
+        codes: give the sequence as base codes instead of one-hot rows.
+
+    Attributes:
+        needs: what a store must hold for it.
     """
 
     def __init__(self, database: Database, spec: DataSpec, *, codes: bool = False) -> None:
         self.database = database
         self.spec = spec
-        self._sequence = np.asarray if codes else sequence.one_hot
-        self._swaps: dict[Channels, list[int]] = {}
-        self._memory: dict[tuple[str, int] | None, np.ndarray] = {}
-        self._spans: intervals.Spans | None = None
+        self.codes_only = codes
+        self.needs: dict[Key, Need] = {}
+        self._swaps: dict[Channels, np.ndarray] = {}
+        for channels in (*spec.inputs, *spec.outputs):
+            tracks = tuple(channels.tracks(database)) if not channels.is_sequence else ()
+            known = self.needs.get(Key.of(tracks))
+            self.needs[Key.of(tracks)] = Need(tracks, max(channels.flank, known.flank if known else 0))
 
     def check_strands(self) -> None:
         """Raise :class:`InputError` unless every input and output can be reverse-complemented."""
         for channels in (*self.spec.inputs, *self.spec.outputs):
             self._swap(channels)
 
-    def load(self, plan: Plan, budget_gb: float | None = None) -> float:
-        """Copy into memory all that the plan's windows can touch, if the budget allows it.
+    def inputs(self, windows: Windows, store: Store | None = None) -> Arrays:
+        """Input arrays, fresh, of each input's shape; NaN becomes 0.
 
-        Args:
-            plan: whose windows will be built.
-            budget_gb: GB allowed; None takes half of the free memory; 0 never copies.
-
-        Returns:
-            GB copied; with 0 every batch is read from the database.
+        ``(batch, length, 4) float32`` for the sequence, or ``(batch, length) uint8`` codes; else float32.
         """
-        tracks: dict[tuple[str, int] | None, Track | None] = {
-            (track.member, track.row): track
-            for channels in (*self.spec.inputs, *self.spec.outputs)
-            for track in channels.tracks(self.database)
-            if not channels.is_sequence
-        }
-        if any(channels.is_sequence for channels in self.spec.inputs):
-            tracks[None] = None
-        spans = plan.cover(max(self.spec.widest_input, self.spec.widest_output))
-        bases = int((spans[1] - spans[0]).sum())
-        needed = sum(bases * (4 if track is not None and track.kind == "signal" else 1) for track in tracks.values())
-        budget = _free_memory() * _SHARE_OF_MEMORY if budget_gb is None else budget_gb * 1e9
-        if needed > budget:
-            log.info(
-                "batches are read from the database: %.2f GB for memory, %.2f GB allowed", needed / 1e9, budget / 1e9
-            )
-            return 0.0
-        self._spans = spans
-        self._memory = {key: self.database.read(track, spans) for key, track in tracks.items()}
-        log.info("batches come from memory: %.2f GB, %.1f Mb of the genome", needed / 1e9, bases / 1e6)
-        return needed / 1e9
+        return tuple(
+            self._sequence(channels, windows, store)
+            if channels.is_sequence
+            else self._values(channels, windows, store, 0.0)
+            for channels in self.spec.inputs
+        )
 
-    def inputs(self, windows: Windows) -> Arrays:
-        """Input arrays, float32: ``(batch, length, 4)`` for the sequence, else of each input's shape; NaN becomes 0.
+    def outputs(self, windows: Windows, store: Store | None = None) -> Arrays:
+        """Label arrays, fresh, float32, of each output's shape; NaN where a track has no value."""
+        return tuple(self._values(channels, windows, store, np.nan) for channels in self.spec.outputs)
 
-        With ``codes`` the sequence is ``(batch, length) uint8``.
-        """
-        result = []
-        for channels in self.spec.inputs:
-            if channels.is_sequence:
-                result.append(self._sequence(self.codes(windows, channels.flank)))
-            else:
-                result.append(np.nan_to_num(self._values(channels, windows), copy=False, nan=0.0))
-        return tuple(result)
-
-    def outputs(self, windows: Windows) -> Arrays:
-        """Label arrays, float32, of each output's shape; NaN where a track has no value."""
-        return tuple(self._values(channels, windows) for channels in self.spec.outputs)
-
-    def codes(self, windows: Windows, flank: int) -> np.ndarray:
-        """Base codes ``(batch, 2 * flank) uint8``, reverse-complemented where the window says so."""
-        codes = self._raw(None, windows, flank)
-        codes[windows.reverse] = sequence.reverse_complement(codes[windows.reverse])
-        return codes
+    def build(self, windows: Windows, parts: Parts) -> tuple[Arrays, Arrays]:
+        """Inputs and outputs of the windows that parts name, each from the store that holds it."""
+        found = []
+        for part, store in parts:
+            these = windows.take(part)
+            found.append((self.inputs(these, store), self.outputs(these, store)))
+        if len(found) == 1:
+            return found[0]
+        inputs, outputs = zip(*found, strict=True)
+        return _joined(inputs), _joined(outputs)
 
     def accepted(self, windows: Windows, inputs: Arrays, outputs: Arrays) -> np.ndarray:
         """Which samples lie within every minimum and maximum; ``(batch,) bool``. NaN is never outside."""
@@ -117,27 +95,67 @@ class BatchBuilder:
         """Whether any input or output has a minimum or maximum."""
         return any(channels.is_filtered for channels in (*self.spec.inputs, *self.spec.outputs))
 
-    def _swap(self, channels: Channels) -> list[int]:
+    def _swap(self, channels: Channels) -> np.ndarray:
         if channels not in self._swaps and not channels.is_sequence:
-            self._swaps[channels] = channels.swap(dict(self.spec.strand_map))
-        return self._swaps.get(channels, [])
+            self._swaps[channels] = np.array(channels.swap(dict(self.spec.strand_map)), np.int64)
+        return self._swaps.get(channels, np.zeros(0, np.int64))
 
-    def _values(self, channels: Channels, windows: Windows) -> np.ndarray:
-        tracks = channels.tracks(self.database)
-        values = np.empty((len(windows.centre), channels.length, len(tracks)), np.float32)
-        for place, track in enumerate(tracks):
-            values[:, :, place] = as_values(track, self._raw(track, windows, channels.flank))
-        if windows.reverse.any():
-            values[windows.reverse] = values[windows.reverse][:, ::-1][:, :, self._swap(channels)]
-        return transform(values, channels.aggregation, channels.transformation, self.spec.pseudocount)
+    def _located(self, channels: Channels, windows: Windows, store: Store | None) -> tuple[Any, ...]:
+        key = Key() if channels.is_sequence else Key.of(channels.tracks(self.database))
+        cells = (store or self._read(key, windows, channels.flank)).cells[key]
+        place = cells.locate(windows.chromosome, windows.centre, channels.flank)
+        if place is None:
+            cells = self._read(key, windows, channels.flank).cells[key]
+            place = cells.locate(windows.chromosome, windows.centre, channels.flank)
+        assert place is not None
+        return cells, place
 
-    def _raw(self, track: Track | None, windows: Windows, flank: int) -> np.ndarray:
-        starts = windows.centre - flank
-        if self._spans is None:
-            return self.database.windows(track, windows.chromosome, starts, 2 * flank)
-        flat = self._memory[None if track is None else (track.member, track.row)]
-        outside = UNKNOWN_BASE if track is None else 0
-        return gather(flat, self._spans, self.database.genome, windows.chromosome, starts, 2 * flank, outside)
+    def _read(self, key: Key, windows: Windows, flank: int) -> Store:
+        need = {key: Need(self.needs[key].tracks, flank)}
+        store = Store(self.database, need, lambda flank: cover(self.database.genome, windows, flank))
+        store.fill(self.database)
+        return store
+
+    def _sequence(self, channels: Channels, windows: Windows, store: Store | None) -> np.ndarray:
+        from kerasgen.loading import kernels
+
+        cells, place = self._located(channels, windows, store)
+        shape = (len(windows.centre), channels.length)
+        if self.codes_only:
+            codes = np.empty(shape, np.uint8)
+            kernels.base_codes(cells.array, *place, windows.reverse, sequence.COMPLEMENT, codes)
+            return codes
+        rows = np.empty((*shape, 4), np.float32)
+        kernels.one_hot(
+            cells.array, *place, windows.reverse, *sequence.ONE_HOT_ROWS, rows.view(np.complex128).reshape(shape)
+        )
+        return rows
+
+    def _values(self, channels: Channels, windows: Windows, store: Store | None, absent: float) -> np.ndarray:
+        from kerasgen.loading import kernels
+
+        cells, place = self._located(channels, windows, store)
+        count, tracks = len(windows.centre), channels.width
+        swap = self._swap(channels) if windows.reverse.any() else np.arange(tracks)
+        direct = channels.transformation is None
+        if channels.aggregation is None:
+            values = np.empty((count, channels.length, tracks), np.float32)
+            code = np.float32(absent if direct else np.nan)
+            kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
+        else:
+            how, values = getattr(kernels, _HOW[channels.aggregation]), np.empty((count, tracks), np.float32)
+            kernels.aggregates(cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how, values)
+            if channels.aggregation == "binary_max":
+                values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
+        if not direct:
+            values = transform(values, None, channels.transformation, self.spec.pseudocount)
+        if absent == 0.0 and not (direct and channels.aggregation is None):
+            np.nan_to_num(values, copy=False, nan=0.0)
+        return values
+
+
+def _joined(parts: tuple[Arrays, ...]) -> Arrays:
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def alone(arrays: Arrays) -> Any:
@@ -146,21 +164,21 @@ def alone(arrays: Arrays) -> Any:
 
 
 def keep_accepted(
-    builder: BatchBuilder, windows: Windows, batch_size: int, advance: Callable[[int], None] | None = None
+    builder: BatchBuilder,
+    windows: Windows,
+    batch_size: int,
+    advance: Callable[[int], None] | None = None,
+    parts: Callable[[int, int], Parts] | None = None,
 ) -> Windows:
     """The windows that pass the filters, in order; all of them where there is no filter."""
     if not builder.is_filtered:
         return windows
     flags = []
     for first in range(0, len(windows.centre), batch_size):
-        part = windows.take(slice(first, first + batch_size))
-        flags.append(builder.accepted(part, builder.inputs(part), builder.outputs(part)))
+        last = min(first + batch_size, len(windows.centre))
+        for part, store in parts(first, last) if parts is not None else [(slice(first, last), None)]:
+            these = windows.take(part)
+            flags.append(builder.accepted(these, builder.inputs(these, store), builder.outputs(these, store)))
         if advance is not None:
-            advance(len(part.centre))
+            advance(last - first)
     return windows.take(np.concatenate(flags))
-
-
-def _free_memory() -> float:
-    import psutil
-
-    return float(psutil.virtual_memory().available)

@@ -232,6 +232,12 @@ class Database:
         member, row = (SEQUENCE, None) if track is None else (track.member, track.row)
         return self._reader.read(member, row, *spans)
 
+    def read_cells(self, track: Track | None, spans: intervals.Spans) -> np.ndarray:
+        """The same as they are stored: uint16 of counts, :data:`~db_ingest.codes.COUNTS_MISSING` for no value."""
+        if track is None or track.bin > 1 or track.folder != "counts":
+            return self.read(track, spans)
+        return self._reader.read_cells(track.member, track.row, *spans)
+
     def intervals(self, attribute: str, dataset: str | None = None) -> dict[str, np.ndarray]:
         """The intervals of a mask as they came, sorted by position.
 

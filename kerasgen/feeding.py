@@ -85,6 +85,8 @@ class Feed(keras.utils.PyDataset):
                 future.cancel()
         self._placer.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if hasattr(self.batches, "close"):
+            self.batches.close()
 
     @property
     def filling(self) -> float:

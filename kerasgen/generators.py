@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
@@ -10,30 +9,34 @@ import numpy as np
 
 from db_ingest.errors import InputError, RunError
 from kerasgen.batches import Arrays, BatchBuilder, alone, keep_accepted
+from kerasgen.loading.order import Order
+from kerasgen.loading.sources import Blocks, Source
 from kerasgen.regions import Plan, Windows
 
 _ATTEMPTS = 50
 
 
 class BatchGenerator(keras.utils.PyDataset):
-    """The batches of one epoch of a plan, from any batch on. What it yields is a function of (seed, epoch, index).
+    """The batches of one epoch of a plan, from any batch on.
 
-    Samples outside the spec's minima and maxima are replaced by other draws of their kind, so a batch keeps its size.
+    What a sample holds is a function of (seed, epoch, region), and the order of samples one of (seed, epoch, plan,
+    order of the source), whatever threads and backend. Samples outside the spec's minima and maxima are replaced by
+    other draws of their kind, so a batch keeps its size.
 
     Args:
         builder: makes the arrays.
-        plan: which windows, in which order.
-        batch_size: samples a batch. A plan that is not fixed drops the last, smaller batch of an epoch.
+        plan: which windows.
+        batch_size: samples a batch, over all shards. A plan that is not fixed drops an epoch's last, smaller batch.
+        source: what holds the cells, and the order; None reads each batch from the database.
         epoch: number of the epoch, from 0.
         first_batch: batches of the epoch to leave out, for resuming.
         threads: batches prepared at a time, ahead of the training.
         max_queue_size: batches kept ready.
         filtered: leave out samples outside the minima and maxima for good, as fits a fixed plan.
-
-    Attributes:
-        ready: when each batch was ready (``time.perf_counter``), by its number in this generator.
+        shard: number of this part and how many parts each batch is cut into.
 
     Raises:
+        InputError: a batch that cannot be cut evenly.
         RunError: while drawing, where the filters leave nothing to replace a sample with.
     """
 
@@ -43,26 +46,32 @@ class BatchGenerator(keras.utils.PyDataset):
         plan: Plan,
         batch_size: int,
         *,
+        source: Source | None = None,
         epoch: int = 0,
         first_batch: int = 0,
         threads: int = 2,
         max_queue_size: int = 10,
         filtered: bool = False,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__(workers=max(threads, 1), use_multiprocessing=False, max_queue_size=max_queue_size)
+        if batch_size % shard[1]:
+            raise InputError(f"--batch_size {batch_size}: expected a multiple of the {shard[1]} devices")
         self.builder = builder
         self.plan = plan
         self.batch_size = min(batch_size, max(len(plan), 1))
         self.number = epoch
         self.first_batch = first_batch
-        self.windows = plan.epoch(epoch)
-        if filtered:
-            self.windows = keep_accepted(builder, self.windows, self.batch_size)
+        self.shard = shard
+        source = source or Blocks(builder.database, builder.needs, Order(), batch_size)
+        self.windows, self._held = source.epoch(plan, epoch)
+        if filtered and builder.is_filtered:
+            self.windows = keep_accepted(builder, self.windows, self.batch_size, parts=self._held.parts)
             if len(self.windows.centre) == 0:
                 raise InputError(
                     "no validation sample lies within the minima and maxima of --tdb_input and --tdb_output"
                 )
-        self.ready: dict[int, float] = {}
+            self._held = source.hold(self.windows)
 
     def __len__(self) -> int:
         samples = len(self.windows.centre)
@@ -70,14 +79,21 @@ class BatchGenerator(keras.utils.PyDataset):
         return max(whole - self.first_batch, 0)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Inputs and labels of a batch, fresh float32 arrays: a tuple where there are several."""
+        """Inputs and labels of a batch, fresh arrays: a tuple where there are several."""
         batch = index + self.first_batch
-        windows = self.windows.take(slice(batch * self.batch_size, (batch + 1) * self.batch_size))
-        inputs, outputs = self.builder.inputs(windows), self.builder.outputs(windows)
+        first = batch * self.batch_size
+        count = min(self.batch_size, len(self.windows.centre) - first)
+        number, of = self.shard
+        first, last = first + number * count // of, first + (number + 1) * count // of
+        windows = self.windows.take(slice(first, last))
+        inputs, outputs = self.builder.build(self.windows, self._held.parts(first, last))
         if self.builder.is_filtered and not self.plan.fixed:
             self._replace_rejected(windows, inputs, outputs, batch)
-        self.ready[index] = time.perf_counter()
         return alone(inputs), alone(outputs)
+
+    def close(self) -> None:
+        """Let go of what was read ahead."""
+        self._held.close()
 
     def _replace_rejected(self, windows: Windows, inputs: Arrays, outputs: Arrays, batch: int) -> None:
         rejected = np.flatnonzero(~self.builder.accepted(windows, inputs, outputs))

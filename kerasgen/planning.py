@@ -4,35 +4,74 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest import intervals
 from db_ingest.errors import InputError
-from kerasgen import folds, regions
+from db_ingest.genome import TILE, Genome
+from kerasgen import bed_regions, folds, region_flags, regions
 from kerasgen.database import Database
 from kerasgen.folds import Split
-from kerasgen.regions import Bases, Loci, Plan
+from kerasgen.partition import partition
+from kerasgen.regions import Bases, Loci, Peaks, Plan, Source
 from kerasgen.spec import DataSpec
+
+if TYPE_CHECKING:
+    from kerasgen.composition import Composition
 
 log = logging.getLogger("kerasgen")
 
+Positives = Loci | Peaks | Bases
+Reasons = dict[str, intervals.Spans]
+"""Stretches of the position axis where no centre may lie, by what is the matter with a centre there."""
+_NOWHERE: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-class _Excluded(NamedTuple):
-    """Where no centre may lie, on the position axis.
+
+class _Part(NamedTuple):
+    """What the plan of training, validation or prediction is made from.
 
     Args:
-        centres: ambiguous bases, and all from where an output window would touch the blacklist.
-        background: for background, also all from where it would touch an ambiguous base.
+        database: holds genome and tracks.
+        spec: of the model.
+        flags: those of ``gen_train``, by name.
+        chromosomes: of the part.
+        name: what messages call it.
     """
 
-    centres: intervals.Spans
-    background: intervals.Spans
+    database: Database
+    spec: DataSpec
+    flags: Mapping[str, Any]
+    chromosomes: Sequence[str]
+    name: str
+
+    @property
+    def genome(self) -> Genome:
+        """The database's."""
+        return self.database.genome
+
+    @property
+    def where(self) -> str:
+        """The chromosomes, for messages."""
+        return ", ".join(self.chromosomes[:8])
+
+    @property
+    def input_flank(self) -> int:
+        """Half the window whose bases are counted: that of the sequence, or of the widest input."""
+        return max((c.flank for c in self.spec.inputs if c.is_sequence), default=self.spec.widest_input)
+
+
+class _Excluded(NamedTuple):
+    """Where no centre of a region may lie, and none of background."""
+
+    regions: Reasons
+    background: Reasons
 
 
 def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) -> tuple[Split, Plan, Plan]:
-    """The split by chromosome, and the plans of training and validation.
+    """The split by chromosome, and the plans of training and validation; what they are made of is logged.
 
     Args:
         database: holds the genome, peaks and ambiguous regions.
@@ -40,8 +79,9 @@ def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) 
         flags: those of ``gen_train``, by name.
 
     Raises:
-        InputError: wrong flags, or a part without regions.
+        InputError: wrong flags, or a part without regions or background.
     """
+    region_flags.check(database, flags)
     split = folds.split(
         database.genome,
         genome=flags["genome"],
@@ -50,158 +90,258 @@ def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) 
         validation_chroms=flags["validation_chroms"],
         test_chroms=flags["test_chroms"],
     )
-    if flags["revcomp"] and flags["bed_regions_stranded"]:
-        raise InputError("--revcomp turns windows at random, --bed_regions_stranded by their strand; give one")
-    training = _plan(database, spec, flags, split.train, "train", seed=flags["seed"], revcomp=flags["revcomp"])
+    training = _plan(
+        _Part(database, spec, flags, split.train, "training"),
+        share=region_flags.ratio("upsample_ratio_list_train", flags),
+        count=flags["num_train"],
+        seed=flags["seed"],
+        revcomp=flags["revcomp"],
+    )
     # Another seed, or validation would jitter with the draws of the first epoch.
-    validation = _plan(database, spec, flags, split.validation, "eval", seed=flags["seed"] + 1, fixed=True)
+    validation = _plan(
+        _Part(database, spec, flags, split.validation, "validation"),
+        share=region_flags.ratio("upsample_ratio_list_eval", flags),
+        count=flags["num_valid"],
+        seed=flags["seed"] + 1,
+        fixed=True,
+    )
     return split, training, validation
 
 
 def plan_prediction(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> Plan:
     """Every region of some chromosomes once, in order; peaks of the database at their middle."""
-    excluded = _excluded(database, spec, flags, chromosomes)
-    positives = _positives(database, spec, flags, chromosomes, excluded)
-    if isinstance(positives, Bases):
-        positives = _middles(positives)
-    return Plan(positives, seed=flags["seed"], fixed=True)
+    region_flags.check_regions(flags)
+    part = _Part(database, spec, flags, chromosomes, "prediction")
+    if flags["bed_regions"] is None and flags["jitter"]:
+        raise InputError("--jitter goes with --bed_regions; peaks of the database are predicted at their middle")
+    given = _stretches(part) if flags["bed_regions"] is None else _from_bed(part)
+    excluded = _excluded(part)
+    found = _restrict(part, given, excluded.regions, by_base=True)
+    if _left_out(given, excluded.regions):
+        log.info("regions: %s", _told(given, found, excluded))
+    return Plan(_middles(found) if isinstance(found, Bases) else found, seed=flags["seed"], fixed=True)
 
 
 def _plan(
-    database: Database,
-    spec: DataSpec,
-    flags: Mapping[str, Any],
-    chromosomes: Sequence[str],
-    part: str,
-    *,
-    seed: int,
-    revcomp: bool = False,
-    fixed: bool = False,
+    part: _Part, *, share: float, count: int | None, seed: int, revcomp: bool = False, fixed: bool = False
 ) -> Plan:
-    ratio = _ratio(f"upsample_ratio_list_{part}", flags)
-    count = flags["num_train" if part == "train" else "num_valid"]
-    if count is not None and count < 1:
-        raise InputError(f"--{'num_train' if part == 'train' else 'num_valid'} {count}: expected 1 or more")
-    excluded = _excluded(database, spec, flags, chromosomes)
-    positives = _positives(database, spec, flags, chromosomes, excluded)
-    background = _background(database, spec, chromosomes, positives, excluded) if ratio < 1 else None
-    return Plan(
+    flags = part.flags
+    by_base = region_flags.by_base(flags)
+    given = _stretches(part) if flags["bed_regions"] is None or by_base else _from_bed(part)
+    excluded = _excluded(part)
+    usable = _restrict(part, given, excluded.regions, by_base, flags["jitter"])
+    composition = _composition(part, excluded, usable, has_background=share < 1, seed=seed)
+    positives = _restrict(part, given, excluded.regions, by_base, flags["jitter"])
+    background, what = None, ""
+    if share < 1:
+        background, what = _background(part, given.regions, excluded.background, composition)
+    plan = Plan(
         positives=positives,
         background=background,
-        positive_share=ratio,
+        positive_share=share,
         count=count,
         revcomp=revcomp,
         oriented=flags["bed_regions_stranded"],
         seed=seed,
         fixed=fixed,
     )
+    log.info("%s regions: %s samples an epoch, %s", part.name, f"{plan.sizes[0]:,}", _told(given, positives, excluded))
+    if background is not None:
+        log.info("%s background: %s samples an epoch, %s", part.name, f"{plan.sizes[1]:,}", what)
+    return plan
 
 
-def _ratio(name: str, flags: Mapping[str, Any]) -> float:
-    values = flags[name]
-    if len(values) != 1 or not 0 < values[0] <= 1:
-        raise InputError(f"--{name} {' '.join(map(str, values))}: expected one share above 0, at most 1")
-    return float(values[0])
-
-
-def _positives(
-    database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str], excluded: _Excluded
-) -> Loci | Bases:
-    bed, attribute = flags["bed_regions"], flags["tdb_partition_attribute_for_upsample"]
-    if (bed is None) == (attribute is None):
-        raise InputError("give one of --bed_regions and --tdb_partition_attribute_for_upsample")
-    center = flags["bed_regions_center"]
-    if flags["bed_regions_jitter"] != 1 and center != "random":
-        raise InputError(
-            "--bed_regions_jitter is the number of centres drawn a region with --bed_regions_center random; "
-            "--jitter moves centres by up to so many bp"
-        )
-    if flags["bed_regions_jitter"] < 1 or flags["jitter"] < 0:
-        raise InputError("--bed_regions_jitter: expected 1 or more; --jitter: 0 or more")
-    if bed is not None:
-        loci = regions.from_bed(
-            bed,
-            database.genome,
-            chromosomes,
-            center=center,
-            draws=flags["bed_regions_jitter"],
-            jitter=flags["jitter"],
-            stranded=flags["bed_regions_stranded"],
-        )
-        offset = database.genome.offsets[loci.chromosome]
-        bad = intervals.overlaps(excluded.centres, offset + loci.low, offset + loci.high + 1)
-        if bad.any():
-            log.info("%s of %s regions left out: blacklisted or ambiguous", f"{bad.sum():,}", f"{len(bad):,}")
-        loci = loci.keep(~bad)
-        if len(loci) == 0:
-            raise InputError(f"{bed}: no region is left on {', '.join(chromosomes[:8])}")
-        return loci
-    if flags["bed_regions_stranded"] or flags["jitter"]:
-        raise InputError("--bed_regions_stranded and --jitter go with --bed_regions")
-    datasets = flags["tdb_partition_datasets_for_upsample"] or _datasets_with(database, spec, attribute)
-    threshold = flags["tdb_partition_thresh_for_upsample"]
-    spans = regions.partition(database, attribute, datasets, threshold, chromosomes)
-    around = spans
-    if threshold > 1 and database.track(attribute, datasets[0]).kind == "mask":
-        around = regions.partition(database, attribute, datasets, 1, chromosomes)
-    spans = intervals.subtract(spans, excluded.centres)
-    if len(spans[0]) == 0:
-        raise InputError(
-            f"--tdb_partition_attribute_for_upsample {attribute}: nowhere at least "
-            f"{flags['tdb_partition_thresh_for_upsample']:g} on {', '.join(chromosomes[:8])}"
-        )
-    return Bases(database.genome, spans, around=around)
-
-
-def _middles(bases: Bases) -> Loci:
-    middle = (bases.spans[0] + bases.spans[1]) // 2
-    place = np.searchsorted(bases.genome.offsets, middle, side="right") - 1
-    centre = middle - bases.genome.offsets[place]
-    nothing = np.zeros(len(centre), np.int64)
-    return Loci(bases.genome, place, centre, centre, nothing.astype(bool), nothing, bases.regions)
-
-
-def _background(
-    database: Database, spec: DataSpec, chromosomes: Sequence[str], positives: Loci | Bases, excluded: _Excluded
-) -> Bases:
-    """Bases whose output window touches no region and no ambiguous or blacklisted base, within its chromosome."""
-    genome, flank = database.genome, spec.widest_output
-    start, end = regions.chromosome_spans(genome, chromosomes)
-    inner = start + flank, end - flank
-    roomy = inner[1] > inner[0]
-    spans = inner[0][roomy], inner[1][roomy]
-    spans = intervals.subtract(spans, regions.touching(genome, positives.regions, flank))
-    spans = intervals.subtract(spans, excluded.background)
-    if len(spans[0]) == 0:
-        raise InputError(
-            f"no background is left on {', '.join(chromosomes[:8])}: regions, blacklist and ambiguous bases cover all"
-        )
-    return Bases(genome, spans, background=True)
-
-
-def _excluded(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> _Excluded:
-    from db_ingest.formats import bed
-
-    genome, flank = database.genome, spec.widest_output
-    nowhere: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    blacklisted = ambiguous = nowhere
-    if flags["blacklist"] is not None:
-        blacklisted = regions.touching(genome, bed.read(flags["blacklist"], genome, summit="none").spans(genome), flank)
-    attribute = flags["tdb_ambig_attribute"]
-    if attribute is not None:
-        ambiguous = regions.partition(database, attribute, _datasets_with(database, spec, attribute), 1, chromosomes)
-    return _Excluded(
-        centres=intervals.union(blacklisted, ambiguous),
-        background=intervals.union(blacklisted, regions.touching(genome, ambiguous, flank)),
+def _from_bed(part: _Part) -> Loci:
+    flags = part.flags
+    return bed_regions.from_bed(
+        flags["bed_regions"],
+        part.genome,
+        part.chromosomes,
+        center=flags["bed_regions_center"],
+        draws=flags["bed_regions_jitter"],
+        jitter=flags["jitter"],
+        stranded=flags["bed_regions_stranded"],
     )
 
 
-def _datasets_with(database: Database, spec: DataSpec, attribute: str) -> list[str]:
+def _stretches(part: _Part) -> Bases:
+    """The bases of the regions: where the attribute reaches its threshold, or inside a region of the BED file."""
+    database, flags = part.database, part.flags
+    if flags["bed_regions"] is not None:
+        path = flags["bed_regions"]
+        return Bases(part.genome, bed_regions.from_bed(path, part.genome, part.chromosomes, center="random").regions)
+    attribute, threshold = flags["tdb_partition_attribute_for_upsample"], flags["tdb_partition_thresh_for_upsample"]
+    datasets = flags["tdb_partition_datasets_for_upsample"] or _datasets_with(part, attribute)
+    spans = partition(database, attribute, datasets, threshold, part.chromosomes)
+    if len(spans[0]) == 0:
+        raise InputError(
+            f"--tdb_partition_attribute_for_upsample {attribute}: nowhere at least {threshold:g} on {part.where}"
+        )
+    around = spans
+    if threshold > 1 and database.track(attribute, datasets[0]).kind == "mask":
+        around = partition(database, attribute, datasets, 1, part.chromosomes)
+    return Bases(part.genome, spans, around)
+
+
+def _restrict(part: _Part, given: Loci | Bases, reasons: Reasons, by_base: bool, jitter: int = 0) -> Positives:
+    """What is left of regions; a region of a BED file is left out whole, so that its draws stay as they are."""
+    excluded = _union(reasons)
+    found: Positives
+    if isinstance(given, Loci):
+        found = given.keep(~given.touches(excluded))
+    elif by_base:
+        found = Bases(given.genome, intervals.subtract(given.spans, excluded), given.regions)
+    else:
+        found = Peaks.within(
+            given.genome, regions.lengthened(given.genome, given.spans, jitter), excluded, given.regions
+        )
+    if len(found) == 0:
+        flag = "bed_regions" if part.flags["bed_regions"] is not None else "tdb_partition_attribute_for_upsample"
+        raise InputError(f"--{flag} {part.flags[flag]}: no region is left on {part.where}{_left_out(given, reasons)}")
+    return found
+
+
+def _middles(bases: Bases) -> Loci:
+    """The middle of each stretch."""
+    middle = regions.at_positions(bases.genome, (bases.spans[0] + bases.spans[1]) // 2)
+    nothing = np.zeros(len(bases), np.int64)
+    return Loci(bases.genome, middle.chromosome, middle.centre, middle.centre, middle.reverse, nothing, bases.regions)
+
+
+def _excluded(part: _Part) -> _Excluded:
+    from db_ingest.formats import bed
+
+    genome, flank, flags = part.genome, part.spec.widest_output, part.flags
+    whole = regions.chromosome_spans(genome, part.chromosomes)
+    ends = intervals.subtract(whole, _solid(whole[0] + flank, whole[1] - flank))
+    found = _Excluded({}, {"at the end of a chromosome": ends})
+    if flags["blacklist"] is not None:
+        listed = bed.read(flags["blacklist"], genome, summit="none").spans(genome)
+        found.regions["blacklisted"] = found.background["blacklisted"] = regions.touching(genome, listed, flank)
+    attribute = flags["tdb_ambig_attribute"]
+    if attribute is not None:
+        marked = partition(part.database, attribute, _datasets_with(part, attribute), 1, part.chromosomes)
+        near = regions.touching(genome, marked, flank)
+        found.regions["ambiguous"] = near if flags["ambiguous"] == "window" else marked
+        found.background["ambiguous"] = near
+    return found
+
+
+def _composition(
+    part: _Part, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
+) -> Composition | None:
+    """Count the bases of input windows; centres with too many N join those excluded."""
+    from kerasgen.composition import crowded, scan
+
+    genome, most = part.genome, part.flags["max_n_fraction"]
+    is_matched = has_background and part.flags["background"] == "gc_matched"
+    if not part.database.has_sequence or not (is_matched or most < 1):
+        return None
+    flank = part.input_flank
+    if has_background:
+        stretches = regions.chromosome_spans(genome, part.chromosomes)
+    else:
+        # Tiles are read whole, so nearby windows are one stretch.
+        stretches = regions.widen(genome, usable.cover(flank), TILE // 2)
+    typical = usable.typical((seed,))
+    centres = genome.offsets[typical.chromosome] + typical.centre
+    found = scan(part.database, stretches, flank, centres=centres if is_matched else None, levels=is_matched)
+    places = np.array(sorted(genome.index(name) for name in part.chromosomes))
+    many = crowded(genome, places, found.unknown, flank, most)
+    for reasons in excluded:
+        reasons[f"with more than {100 * most:g}% N"] = many
+    return found._replace(gc=found.gc[~intervals.contains(many, centres)]) if is_matched else found
+
+
+def _background(
+    part: _Part, around: intervals.Spans, reasons: Reasons, composition: Composition | None
+) -> tuple[Source, str]:
+    """What the rest of the samples is drawn from, and that in words."""
+    genome, flags = part.genome, part.flags
+    reasons = {"touching a region": regions.touching(genome, around, part.spec.widest_output), **reasons}
+    excluded = _union(reasons)
+    if flags["background"] == "bed":
+        path = flags["background_bed"]
+        given = bed_regions.from_bed(path, genome, part.chromosomes)
+        kept = given.keep(~given.touches(excluded))
+        if len(kept) == 0:
+            raise InputError(f"--background_bed {path}: none is left on {part.where}{_left_out(given, reasons)}")
+        return kept, f"from {len(kept):,} of {len(given):,} regions of {path}{_left_out(given, reasons)}"
+    whole = regions.chromosome_spans(genome, part.chromosomes)
+    allowed = intervals.subtract(whole, excluded)
+    if len(allowed[0]) == 0:
+        raise InputError(f"no background is left on {part.where}{_left_out(Bases(genome, whole), reasons)}")
+    if flags["background"] == "random":
+        return Bases(genome, allowed), f"random among {_bases(allowed):,} bases"
+    assert composition is not None
+    return _matched(part, allowed, composition)
+
+
+def _matched(part: _Part, allowed: intervals.Spans, composition: Composition) -> tuple[Source, str]:
+    from kerasgen.background import gc_matched
+
+    tolerance = part.flags["gc_tolerance"]
+    background, found = gc_matched(part.genome, allowed, composition.levels, composition.gc, tolerance)
+    if len(background) == 0:
+        raise InputError(
+            f"--gc_tolerance {tolerance:g}: no region on {part.where} has background so close to its GC content; "
+            "expected a larger tolerance, or --background random"
+        )
+    regions_gc, background_gc = background.mean_gc()
+    lacking = int((~found).sum())
+    return background, (
+        f"matched in GC content within {tolerance:g} from {background.candidates:,} candidates "
+        f"(mean GC {background_gc:.3f}, of regions {regions_gc:.3f})"
+        + (f"; {lacking:,} of {len(found):,} regions have none so close and are not matched" if lacking else "")
+    )
+
+
+def _told(given: Loci | Bases, found: Positives, excluded: _Excluded) -> str:
+    """How many regions are left of those given, and why."""
+    if isinstance(given, Loci):
+        what = f"from {len(found):,} of {len(given):,} regions"
+    elif isinstance(found, Peaks):
+        what = f"from {len(found):,} of {len(given):,} peaks"
+    else:
+        what = f"from {_bases(found.cover(0)):,} of {_bases(given.spans):,} bases in {len(given):,} stretches"
+    return what + _left_out(given, excluded.regions)
+
+
+def _left_out(given: Loci | Bases, reasons: Reasons) -> str:
+    """How many regions, or bases of them, each reason takes that none before it has taken."""
+    found, before = [], _NOWHERE
+    for reason, spans in reasons.items():
+        together = intervals.union(before, spans)
+        if isinstance(given, Loci):
+            many = int((given.touches(together) & ~given.touches(before)).sum())
+        else:
+            many = _bases(intervals.subtract(given.spans, before)) - _bases(intervals.subtract(given.spans, together))
+        if many:
+            found.append(f"{many:,} {'' if isinstance(given, Loci) else 'bases '}{reason}")
+        before = together
+    return f"; left out: {', '.join(found)}" if found else ""
+
+
+def _union(reasons: Reasons) -> intervals.Spans:
+    return reduce(intervals.union, reasons.values(), _NOWHERE)
+
+
+def _bases(spans: intervals.Spans) -> int:
+    return int((spans[1] - spans[0]).sum())
+
+
+def _solid(starts: np.ndarray, ends: np.ndarray) -> intervals.Spans:
+    keep = ends > starts
+    return starts[keep], ends[keep]
+
+
+def _datasets_with(part: _Part, attribute: str) -> list[str]:
     """The outputs' datasets that have the attribute, else all that have it."""
+    database = part.database
     having = [track.dataset for track in database.tracks if track.attribute == attribute]
     if not having:
         database.track(attribute)
-    used = {dataset for channels in spec.outputs for dataset in channels.datasets}
+    used = {dataset for channels in part.spec.outputs for dataset in channels.datasets}
     chosen = [dataset for dataset in having if dataset in used]
     if not chosen:
         log.info("%s is taken of %s: no dataset of the outputs has it", attribute, ", ".join(having))

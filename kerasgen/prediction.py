@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -20,6 +21,8 @@ from kerasgen import spec as specs
 from kerasgen.batches import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
+from kerasgen.loading.order import Order
+from kerasgen.loading.sources import Blocks
 from kerasgen.planning import plan_prediction
 from kerasgen.regions import Windows
 from kerasgen.spec import DataSpec
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger("kerasgen")
+
+_READ_TOGETHER = 4096
+"""Windows that are read in one go."""
 
 SUFFIX = ".predictions"
 _FRESH = {"jitter": 0, "bed_regions_jitter": 1}
@@ -168,18 +174,18 @@ def choose_chromosomes(found: Bundle, database: Database, named: Sequence[str] |
 def batches(
     model: keras.Model, builder: BatchBuilder, windows: Windows, batch_size: int
 ) -> Iterator[tuple[slice, Arrays, Arrays]]:
-    """Predict in order, the next batch being read meanwhile.
+    """Predict in order; the next batch is made, and the next windows are read, meanwhile.
 
     Yields:
         The samples' places, their labels and the model's outputs, as NumPy arrays.
     """
+    held = Blocks(builder.database, builder.needs, Order(), max(batch_size, _READ_TOGETHER)).hold(windows)
 
     def build(first: int) -> tuple[Arrays, Arrays]:
-        part = windows.take(slice(first, first + batch_size))
-        return builder.inputs(part), builder.outputs(part)
+        return builder.build(windows, held.parts(first, min(first + batch_size, len(windows.centre))))
 
     starts = list(range(0, len(windows.centre), batch_size))
-    with ThreadPoolExecutor(1) as pool:
+    with contextlib.closing(held), ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(build, starts[0])
         for number, first in enumerate(starts):
             inputs, labels = ahead.result()

@@ -1,23 +1,18 @@
-"""Where samples are centred: regions of a BED file, peaks of the database, background; and the plan of an epoch."""
+"""Where samples are centred: regions with a range of centres, peaks, stretches of bases; and the plan of an epoch."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from db_ingest import intervals
-from db_ingest.errors import InputError
 from db_ingest.genome import Genome
-from kerasgen.database import Database, as_values
 
-log = logging.getLogger("kerasgen")
-
-_SCAN = 2**24
-CENTRES = ("summit", "center", "random", "edges")
+_TYPICAL_BASES = 2**16
 
 
 class Windows(NamedTuple):
@@ -50,7 +45,7 @@ class Source(Protocol):
         """Windows an epoch takes from it when nothing else is said."""
 
     def draw(self, key: tuple[int, ...], count: int) -> Windows:
-        """Draw windows; ``key`` holds the seed, the epoch and the purpose."""
+        """Draw windows, none flagged as background; ``key`` holds the seed, the epoch and the purpose."""
 
     def cover(self, flank: int) -> intervals.Spans:
         """Stretches of the position axis that windows of this flank can touch."""
@@ -73,6 +68,23 @@ def uniform(key: Sequence[int], *columns: np.ndarray) -> np.ndarray:
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state = state ^ (state >> np.uint64(31))
     return (state >> np.uint64(11)) * 2.0**-53
+
+
+def rounds(key: tuple[int, ...], many: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take ``count`` of ``many`` things: each once, a random part of them, or several rounds of all.
+
+    Returns:
+        Which of them, and in which round, ``(count,) int64`` each.
+    """
+    whole, rest = divmod(count, many)
+    part = np.random.default_rng((*key, 0)).choice(many, rest, replace=False)
+    return np.concatenate([*[np.arange(many)] * whole, part]), np.repeat(np.arange(whole + 1), [many] * whole + [rest])
+
+
+def at_positions(genome: Genome, position: np.ndarray) -> Windows:
+    """Windows centred at ``(n,)`` positions of the axis, read forward."""
+    place = np.searchsorted(genome.offsets, position, side="right") - 1
+    return Windows(place, position - genome.offsets[place], np.zeros(len(place), bool), np.zeros(len(place), bool))
 
 
 @dataclass(frozen=True)
@@ -104,14 +116,19 @@ class Loci:
 
         Where a region's window is centred is a function of the key, the region and the round.
         """
-        rng = np.random.default_rng((*key, 0))
-        rounds = [np.arange(len(self))] * (count // len(self))
-        rounds.append(rng.permutation(len(self))[: count % len(self)])
-        index = np.concatenate(rounds)
-        turn = np.repeat(np.arange(len(rounds)), [len(part) for part in rounds])
+        index, turn = rounds(key, len(self), count)
         place = self.chromosome[index], self.low[index], self.high[index], self.copy[index], turn
         centre = self.low[index] + (uniform(key, *place) * (self.high - self.low + 1)[index]).astype(np.int64)
         return Windows(self.chromosome[index], centre, self.reverse[index], np.zeros(count, bool))
+
+    def typical(self, key: tuple[int, ...]) -> Windows:
+        """Each region at the middle of its range."""
+        return Windows(self.chromosome, (self.low + self.high) // 2, self.reverse, np.zeros(len(self), bool))
+
+    def touches(self, centres: intervals.Spans) -> np.ndarray:
+        """Which regions have a possible centre in stretches of the position axis, ``(n,) bool``."""
+        offset = self.genome.offsets[self.chromosome]
+        return intervals.overlaps(centres, offset + self.low, offset + self.high + 1)
 
     def cover(self, flank: int) -> intervals.Spans:
         """Stretches of the position axis that windows of this flank can touch."""
@@ -134,19 +151,78 @@ class Loci:
 
 
 @dataclass(frozen=True)
+class Peaks:
+    """Peaks of which each is as likely as any other, and within it each of the centres it may have.
+
+    Args:
+        genome: their chromosomes.
+        pieces: ``(m,)`` starts and ends on the position axis of stretches of centres, those of a peak in order.
+        first: ``(n + 1,) int64`` place of each peak's first stretch, and their number.
+        regions: union of the peaks themselves; background keeps away from it.
+    """
+
+    genome: Genome
+    pieces: intervals.Spans
+    first: np.ndarray
+    regions: intervals.Spans
+
+    @classmethod
+    def within(
+        cls, genome: Genome, ranges: intervals.Spans, excluded: intervals.Spans, regions: intervals.Spans
+    ) -> Peaks:
+        """Peaks from the range of centres of each, ``(n,)``; those with no centre outside ``excluded`` are left out."""
+        edge = np.array([np.iinfo(np.int64).max])
+        gaps = np.concatenate([[0], excluded[1]]), np.concatenate([excluded[0], edge])
+        begin = np.searchsorted(gaps[1], ranges[0], side="right")
+        many = np.searchsorted(gaps[0], ranges[1], side="left") - begin
+        peak = np.repeat(np.arange(len(many)), many)
+        gap = np.arange(len(peak)) - np.repeat(np.cumsum(many) - many - begin, many)
+        pieces = np.maximum(gaps[0][gap], ranges[0][peak]), np.minimum(gaps[1][gap], ranges[1][peak])
+        return cls(genome, pieces, np.concatenate([[0], np.cumsum(many[many > 0])]), regions)
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Of all centres laid end to end, where each stretch ends."""
+        return np.cumsum(self.pieces[1] - self.pieces[0])
+
+    def _at(self, peak: np.ndarray, share: np.ndarray | float) -> Windows:
+        """Windows at a share of the way through the centres of peaks."""
+        begins = np.concatenate([[0], self._ends])[self.first]
+        place = begins[peak] + (share * np.diff(begins)[peak]).astype(np.int64)
+        return at_positions(self.genome, _position(self.pieces, self._ends, place))
+
+    def draw(self, key: tuple[int, ...], count: int) -> Windows:
+        """``count`` windows: each peak once, a random part of them, or several rounds of all.
+
+        Where a peak's window is centred is a function of the key, the peak and the round.
+        """
+        index, turn = rounds(key, len(self), count)
+        return self._at(index, uniform(key, self.pieces[0][self.first[index]], turn))
+
+    def typical(self, key: tuple[int, ...]) -> Windows:
+        """Each peak at the middle of its centres."""
+        return self._at(np.arange(len(self)), 0.5)
+
+    def cover(self, flank: int) -> intervals.Spans:
+        """Stretches of the position axis that windows of this flank can touch."""
+        return widen(self.genome, self.pieces, flank)
+
+
+@dataclass(frozen=True)
 class Bases:
     """Stretches every base of which is equally likely to be a centre.
 
     Args:
         genome: their chromosomes.
         spans: sorted disjoint stretches of the position axis.
-        background: whether windows drawn are flagged as background.
         around: what background keeps away from; the stretches themselves if None.
     """
 
     genome: Genome
     spans: intervals.Spans
-    background: bool = False
     around: intervals.Spans | None = None
 
     @property
@@ -157,19 +233,28 @@ class Bases:
     def __len__(self) -> int:
         return len(self.spans[0])
 
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.spans[1] - self.spans[0])
+
     def draw(self, key: tuple[int, ...], count: int) -> Windows:
         """``count`` centres, uniform over bases."""
-        ends = np.cumsum(self.spans[1] - self.spans[0])
-        base = np.random.default_rng(key).integers(0, ends[-1], count)
-        stretch = np.searchsorted(ends, base, side="right")
-        position = self.spans[1][stretch] - (ends[stretch] - base)
-        place = np.searchsorted(self.genome.offsets, position, side="right") - 1
-        flags = np.zeros(count, bool)
-        return Windows(place, position - self.genome.offsets[place], flags, np.full(count, self.background))
+        place = np.random.default_rng(key).integers(0, self._ends[-1], count)
+        return at_positions(self.genome, _position(self.spans, self._ends, place))
+
+    def typical(self, key: tuple[int, ...]) -> Windows:
+        """Bases drawn."""
+        return self.draw(key, _TYPICAL_BASES)
 
     def cover(self, flank: int) -> intervals.Spans:
         """Stretches of the position axis that windows of this flank can touch."""
         return widen(self.genome, self.spans, flank)
+
+
+def _position(spans: intervals.Spans, ends: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Positions on the axis of places in stretches laid end to end, which end at ``ends``."""
+    stretch = np.searchsorted(ends, place, side="right")
+    return spans[1][stretch] - (ends[stretch] - place)
 
 
 @dataclass(frozen=True)
@@ -188,7 +273,7 @@ class Plan:
     """
 
     positives: Source
-    background: Bases | None = None
+    background: Source | None = None
     positive_share: float = 1.0
     count: int | None = None
     revcomp: bool = False
@@ -219,7 +304,8 @@ class Plan:
         positives, background = self.sizes
         windows = self._turn(self.positives.draw(self.key(epoch, 0), positives), self.key(epoch, 1))
         if background and self.background is not None:
-            windows += self._turn(self.background.draw(self.key(epoch, 2), background), self.key(epoch, 3))
+            drawn = _flagged(self.background.draw(self.key(epoch, 2), background))
+            windows += self._turn(drawn, self.key(epoch, 3))
         if self.fixed:
             return windows
         return windows.take(np.random.default_rng(self.key(epoch, 4)).permutation(len(windows.centre)))
@@ -231,10 +317,8 @@ class Plan:
             places = np.flatnonzero(windows.background if number else ~windows.background)
             if source is None or len(places) == 0:
                 continue
-            # Of all that could be drawn, as many as are wanted: else a whole round would begin with the first regions.
-            drawn = source.draw(self.key(epoch, 5 + number, batch, attempt), max(len(source), len(places)))
-            chosen = np.random.default_rng(self.key(epoch, 7 + number, batch, attempt)).permutation(len(drawn.centre))
-            drawn = self._turn(drawn.take(chosen[: len(places)]), self.key(epoch, 9 + number, batch, attempt))
+            drawn = source.draw(self.key(epoch, 5 + number, batch, attempt), len(places))
+            drawn = self._turn(_flagged(drawn) if number else drawn, self.key(epoch, 9 + number, batch, attempt))
             for target, part in zip(result, drawn, strict=True):
                 target[places] = part
         return result
@@ -255,112 +339,28 @@ class Plan:
         return intervals.union(spans, self.background.cover(flank))
 
 
+def _flagged(windows: Windows) -> Windows:
+    return windows._replace(background=np.ones(len(windows.centre), bool))
+
+
 def touching(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
     """Centres whose window ``[centre - flank, centre + flank)`` holds a base of the stretches."""
     return widen(genome, (spans[0] + 1, spans[1]), flank)
 
 
-def widen(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
-    """Stretches of the position axis lengthened by ``flank`` on both sides, within their chromosomes."""
+def lengthened(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
+    """Stretches of the position axis, each lengthened by ``flank`` on both sides within its chromosome."""
     place = np.searchsorted(genome.offsets, spans[1] - 1, side="right") - 1
     lower, upper = genome.offsets[place], genome.offsets[place] + genome.size_array()[place]
-    return intervals.merge(np.maximum(spans[0] - flank, lower), np.minimum(spans[1] + flank, upper))
+    return np.maximum(spans[0] - flank, lower), np.minimum(spans[1] + flank, upper)
+
+
+def widen(genome: Genome, spans: intervals.Spans, flank: int) -> intervals.Spans:
+    """The union of stretches of the position axis lengthened by ``flank``, within their chromosomes."""
+    return intervals.merge(*lengthened(genome, spans, flank))
 
 
 def chromosome_spans(genome: Genome, chromosomes: Sequence[str]) -> intervals.Spans:
     """Whole chromosomes as stretches of the position axis."""
     places = np.array(sorted(genome.index(name) for name in chromosomes), np.int64)
     return genome.offsets[places], genome.offsets[places] + genome.size_array()[places]
-
-
-def from_bed(
-    path: str,
-    genome: Genome,
-    chromosomes: Sequence[str],
-    *,
-    center: str = "summit",
-    draws: int = 1,
-    jitter: int = 0,
-    stranded: bool = False,
-) -> Loci:
-    """Regions of a BED or narrowPeak file on some chromosomes.
-
-    Args:
-        path: the file, plain or gzipped.
-        genome: what intervals must fit into.
-        chromosomes: those to take.
-        center: ``summit`` (of narrowPeak; the centre where none was called), ``center``, ``edges`` (two regions, one at
-            each end) or ``random`` (anywhere in the region, anew each epoch).
-        draws: with ``random``, how many centres a region gets.
-        jitter: a centre moves up to this many bp either way, anew each epoch.
-        stranded: regions on the minus strand are read as the reverse complement.
-
-    Raises:
-        InputError: a broken file, or no region on the chromosomes.
-    """
-    from db_ingest.formats import bed
-
-    if center not in CENTRES:
-        raise InputError(f"--bed_regions_center {center}: expected one of {', '.join(CENTRES)}")
-    table = bed.read(path, genome)
-    wanted = np.isin(table.chromosome, [genome.index(name) for name in chromosomes])
-    if not wanted.any():
-        raise InputError(f"{path}: no region on {', '.join(chromosomes[:8])}")
-    if stranded and not np.isin(table.strand[wanted], ("+", "-")).all():
-        raise InputError(f"{path}: --bed_regions_stranded needs + or - in column 6 of every region")
-    chromosome, start, end = table.chromosome[wanted], table.start[wanted], table.end[wanted]
-    copy = np.zeros(len(start), np.int64)
-    offset = genome.offsets[chromosome]
-    spans = intervals.merge(offset + start, offset + end)
-    reverse = (table.strand[wanted] == "-") & stranded
-    if center == "random":
-        low, high = np.repeat(start, draws), np.repeat(end - 1, draws)
-        chromosome, reverse = np.repeat(chromosome, draws), np.repeat(reverse, draws)
-        copy = np.tile(np.arange(draws), len(start))
-    elif center == "edges":
-        low = high = np.column_stack([start, end - 1]).reshape(-1)
-        chromosome, reverse, copy = np.repeat(chromosome, 2), np.repeat(reverse, 2), np.repeat(copy, 2)
-    else:
-        if center == "summit":
-            low = high = table.summit_or_centre[wanted]
-            absent = int((table.summit[wanted] < 0).sum())
-            if absent:
-                log.info("%s: %s regions without a summit; their centre is used", path, f"{absent:,}")
-        else:
-            low = high = (start + end) // 2
-    last = genome.size_array()[chromosome] - 1
-    low, high = np.clip(low - jitter, 0, last), np.clip(high + jitter, 0, last)
-    return Loci(genome, chromosome, low, high, reverse, copy, spans)
-
-
-def partition(
-    database: Database,
-    attribute: str,
-    datasets: Sequence[str],
-    threshold: float,
-    chromosomes: Sequence[str],
-) -> intervals.Spans:
-    """Stretches where an attribute of any of ``datasets`` reaches ``threshold``, read in blocks.
-
-    Args:
-        database: holds the attribute, a mask or a signal.
-        datasets: a base counts when any of them reaches the threshold there.
-        threshold: e.g. 1 for anywhere in a peak, 2 for summits only.
-        chromosomes: those to look at.
-
-    Returns:
-        Sorted disjoint stretches of the position axis.
-    """
-    tracks = [database.track(attribute, dataset) for dataset in datasets]
-    starts, ends = [], []
-    for name in chromosomes:
-        offset = database.genome.offset(name)
-        for first, last in database.genome.chunks(name, _SCAN):
-            reached = np.zeros(last - first, bool)
-            span = (np.array([offset + first]), np.array([offset + last]))
-            for track in tracks:
-                reached |= as_values(track, database.read(track, span)) >= threshold
-            begin, end = intervals.runs(reached)
-            starts.append(begin + offset + first)
-            ends.append(end + offset + first)
-    return intervals.merge(np.concatenate(starts), np.concatenate(ends))

@@ -13,13 +13,15 @@ import numpy as np
 from db_ingest.codes import UNKNOWN_BASE
 
 ALPHABET = "ACGT"
-_ONE_HOT = np.concatenate([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])
-_COMPLEMENT = np.array([3, 2, 1, 0, 4], np.uint8)
+ONE_HOT = np.concatenate([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])
+COMPLEMENT = np.array([3, 2, 1, 0, 4], np.uint8)
+ONE_HOT_ROWS = tuple(rows.view(np.complex128).reshape(5) for rows in (ONE_HOT, ONE_HOT[COMPLEMENT]))
+"""One-hot rows of codes and of their complements, each as one number of 16 bytes."""
 
 
 def one_hot(codes: np.ndarray) -> np.ndarray:
     """``(..., length) uint8`` codes as ``(..., length, 4) float32``; an unknown base is all zeros."""
-    return _ONE_HOT[codes]
+    return ONE_HOT[codes]
 
 
 def codes_of(encoded: np.ndarray) -> np.ndarray:
@@ -34,7 +36,7 @@ def to_text(codes: np.ndarray) -> str:
 
 def reverse_complement(codes: np.ndarray) -> np.ndarray:
     """Reverse complement of ``(..., length)`` codes."""
-    return _COMPLEMENT[codes[..., ::-1]]
+    return COMPLEMENT[codes[..., ::-1]]
 
 
 def dinucleotide_shuffle(codes: np.ndarray, count: int, seed: int) -> np.ndarray:

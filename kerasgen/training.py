@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,15 @@ from kerasgen.planning import plan_training
 from kerasgen.regions import Plan
 from kerasgen.spec import DataSpec
 
+if TYPE_CHECKING:
+    from kerasgen.loading.sources import Source
+
 log = logging.getLogger("kerasgen")
 
 LR_SCHEDULES = ("plateau", "cosine", "constant")
 JIT_COMPILE = ("auto", "true", "false")
 PRECISIONS = ("float32", "bfloat16")
-_PATHS = ("tdb_array", "bed_regions", "blacklist", "architecture_from_file")
+_PATHS = ("tdb_array", "bed_regions", "background_bed", "blacklist", "architecture_from_file")
 _MAY_CHANGE = {
     "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb",
     "device_one_hot",
@@ -88,9 +91,15 @@ def train(
     tdb_partition_attribute_for_upsample: str | None = None,
     tdb_partition_thresh_for_upsample: float = 1.0,
     tdb_partition_datasets_for_upsample: Sequence[str] | None = None,
-    tdb_ambig_attribute: str | None = None,
+    upsample_by: str | None = None,
     upsample_ratio_list_train: Sequence[float] = (1.0,),
     upsample_ratio_list_eval: Sequence[float] = (1.0,),
+    background: str = "random",
+    background_bed: str | None = None,
+    gc_tolerance: float = 0.02,
+    max_n_fraction: float = 0.1,
+    tdb_ambig_attribute: str | None = None,
+    ambiguous: str = "center",
     blacklist: str | None = None,
     num_train: int | None = None,
     num_valid: int | None = None,
@@ -181,16 +190,14 @@ def _train(
     devices.report()
     log.info("%s training samples an epoch, %s validation samples", f"{len(training):,}", f"{len(validation):,}")
     log.info("held out for testing: %s", ", ".join(split.test) or "nothing")
-    builder, held_builder = (BatchBuilder(database, spec, codes=flags["device_one_hot"]) for _ in range(2))
-    cache_gb = flags["cache_gb"]
-    used = builder.load(training, cache_gb)
-    held_builder.load(validation, cache_gb if cache_gb is None else cache_gb - used)
-    weights = assembly.resolve_weights(builder, training, spec, loss_weights)
+    builder = BatchBuilder(database, spec, codes=flags["device_one_hot"])
+    source, held = _sources(builder, training, validation, flags, state)
+    weights = assembly.resolve_weights(builder, training, source, spec, loss_weights)
     assembly.compile_model(assembled.trained, spec, weights, flags["learning_rate"], flags["jit_compile"])
 
     def batches(epoch: int, first_batch: int) -> BatchGenerator:
         return BatchGenerator(
-            builder, training, batch_size, epoch=epoch, first_batch=first_batch, threads=threads,
+            builder, training, batch_size, source=source, epoch=epoch, first_batch=first_batch, threads=threads,
             max_queue_size=flags["max_queue_size"],
         )  # fmt: skip
 
@@ -198,7 +205,7 @@ def _train(
         assembly=assembled,
         prefix=prefix,
         batches=batches,
-        validation=BatchGenerator(held_builder, validation, batch_size, threads=threads, filtered=True),
+        validation=BatchGenerator(builder, validation, batch_size, source=held, threads=threads, filtered=True),
         document={
             "run": flags,
             "data_spec": spec.to_json(),
@@ -211,7 +218,7 @@ def _train(
             "versions": bundle.versions(),
             "database": {"uri": database.uri, "commit": database.commit},
         },
-        run={**flags, **_circumstances(database, flags)},
+        run={**flags, **_circumstances(database, flags), "order": source.order.as_plain()},
         epochs=flags["epochs"],
         patience=flags["patience"],
         patience_lr=flags["patience_lr"],
@@ -219,7 +226,7 @@ def _train(
         lr_schedule=flags["lr_schedule"],
         state_every=flags["state_every"],
         num_gpus=len(device_names),
-        advice=_advice(flags, in_memory=used > 0),
+        advice=_advice(flags, in_memory=source.nbytes > 0),
         callbacks=[keras.callbacks.TensorBoard(flags["tensorboard_logdir"])] if flags["tensorboard"] else [],
     )
     if state is None:
@@ -233,6 +240,21 @@ def _train(
     return TrainingResult(
         Path(prefix), progress.best_epoch + 1, progress.best, progress.history, progress.stopped, progress.seconds
     )
+
+
+def _sources(
+    builder: BatchBuilder, training: Plan, validation: Plan, flags: Mapping[str, Any], state: _State | None
+) -> tuple[Source, Source]:
+    """What holds the cells of training and validation; a resumed training keeps the order of its windows."""
+    from kerasgen.loading.order import Order
+    from kerasgen.loading.sources import choose
+
+    order = None if state is None else Order(**state[1]["order"])
+    held = {"database": builder.database, "needs": builder.needs, "threads": flags["threads"]}
+    cache_gb = flags["cache_gb"]
+    source = choose(**held, plan=training, cache_gb=cache_gb, order=order, what="training batches")
+    left = None if cache_gb is None else max(cache_gb - source.nbytes / 1e9, 0.0)
+    return source, choose(**held, plan=validation, cache_gb=left, what="validation batches")
 
 
 def _check(flags: Mapping[str, Any]) -> None:
@@ -282,7 +304,7 @@ def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     """What else a resumed training must find as it was: the data and the backend."""
-    files = [flags[name] for name in ("bed_regions", "blacklist", "architecture_from_file") if flags[name]]
+    files = [flags[name] for name in _PATHS[1:] if flags[name]]
     files += [word for word in flags["model_params"] or () if "=" not in word]
     sums = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()}
     return {

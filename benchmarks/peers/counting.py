@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import servers
 
+__all__ = ["CountingProxy", "make_bucket", "servers"]
+
 
 class CountingForwarder(servers._Forwarder):
     """Passes requests on and adds up what they carry; a request of ``/-/bytes`` takes the sums."""
@@ -50,6 +52,14 @@ class CountingProxy(servers.Proxy):
         """Bytes sent to the server and received from it since the last call."""
         sent, received = self._steer("bytes")
         return sent, received
+
+
+def make_bucket(name: str) -> None:
+    """Make a bucket on the server that the environment names."""
+    import boto3
+
+    client = boto3.session.Session().client("s3")
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": client.meta.region_name})
 
 
 if __name__ == "__main__":

@@ -99,6 +99,9 @@ class Bench:
         command = [sys.executable if method.own else self.peer_python, str(CHILD), json.dumps(job)]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
             environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+            if method.own:
+                path = [str(CHILD.parents[2]), os.environ.get("PYTHONPATH", "")]
+                environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
             process = subprocess.Popen(command, stdout=out, stderr=complaints, env=environment)
             peak = _watch(process, time.monotonic() + self._patience)
             out.seek(0)

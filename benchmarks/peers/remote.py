@@ -9,11 +9,14 @@ import numpy as np
 from store import Work
 from store import ours as ingest
 
+from kerasgen.loading.sources import choose
+from kerasgen.loading.store import size_of
+
 if TYPE_CHECKING:
     from kerasgen.batches import BatchBuilder
     from kerasgen.regions import Plan
 
-__all__ = ["by_batch", "ingest", "into_memory", "track"]
+__all__ = ["ingest", "into_memory", "through_buffer", "track"]
 
 BATCH = 64
 
@@ -47,19 +50,22 @@ def _epoch(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
 def into_memory(job: SimpleNamespace) -> Work:
     """All that the epoch's windows touch, in one go, as training does where memory allows it."""
     builder, plan = _epoch(job)
-    return lambda: builder.load(plan, budget_gb=1e3)
+    return lambda: choose(builder.database, builder.needs, plan, cache_gb=1e3)
 
 
-def by_batch(job: SimpleNamespace) -> Work:
-    """Batch by batch from the database, as training does where memory does not."""
+def through_buffer(job: SimpleNamespace) -> Work:
+    """Through a buffer of a tenth of it, as training does where memory does not allow it."""
     builder, plan = _epoch(job)
-    builder.load(plan, budget_gb=0)
+    budget = size_of(builder.needs, plan.cover)[0] / 10e9
 
     def work() -> None:
-        windows = plan.epoch(0)
+        source = choose(builder.database, builder.needs, plan, cache_gb=budget)
+        windows, held = source.epoch(plan, 0)
         for start in range(0, len(plan), BATCH):
-            batch = windows.take(slice(start, start + BATCH))
-            builder.inputs(batch), builder.outputs(batch)
+            for part, store in held.parts(start, min(start + BATCH, len(plan))):
+                batch = windows.take(part)
+                builder.inputs(batch, store), builder.outputs(batch, store)
+        held.close()
 
     return work
 

@@ -164,6 +164,14 @@ class Command:
         return 0
 
 
+def start_light() -> None:
+    """Spare a process that only moves data what costs it time: NumPy's idle threads, and garbage collected early."""
+    import gc
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(100_000, 20, 100)
+
+
 def run_group(prog: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Run one of several commands by the first word of the line, e.g. ``gen_db info``."""
     words = list(sys.argv[1:] if argv is None else argv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag, run_group
+from db_ingest.cli.base import Command, Flag, run_group, start_light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,6 +198,7 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point."""
+    start_light()
     sys.exit(run_group("gen_db", COMMANDS))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag, log
+from db_ingest.cli.base import Command, Flag, log, start_light
 from db_ingest.formats import FORMATS
 from db_ingest.samples import PRESETS
 
@@ -75,6 +75,7 @@ COMMAND = Command(
 
 def main() -> None:
     """Entry point."""
+    start_light()
     sys.exit(COMMAND.run())
 
 

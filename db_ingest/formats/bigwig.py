@@ -126,21 +126,24 @@ class BigWig:
 
         layout = self._layout
         at, length = int(block["offset"]), int(block["bytes"])
-        place = f"{self.path}: {_name_of(layout, number)}:{block['start']:,}-{block['end']:,}: "
         raw = self._data[at : at + length]
         if layout.inflated_bytes:
             try:
                 raw = isal_zlib.decompress(raw, bufsize=min(layout.inflated_bytes, _MOST_RESERVED))
             except (zlib.error, cast(type[Exception], isal_zlib.error)) as error:
-                raise InputError(f"{place}damaged block at byte {at:,} ({error})") from error
+                raise self._damaged(block, number, f" ({error})") from error
         if len(raw) < _SECTION_BYTES or len(raw) % 4:
-            raise InputError(f"{place}damaged block at byte {at:,} ({len(raw)} bytes)")
+            raise self._damaged(block, number, f" ({len(raw)} bytes)")
         found, kind, count = struct.unpack(layout.order + "I16xBxH", raw[:_SECTION_BYTES])
         words = np.frombuffer(raw, layout.order + "u4").astype(np.uint32, copy=False)
         item = {_BEDGRAPH: 3, _VARIABLE_STEP: 2, _FIXED_STEP: 1}.get(kind, 0)
         if not item or found != number or 6 + item * count > len(words):
-            raise InputError(f"{place}damaged block at byte {at:,}; expected {count} items of a known kind")
+            raise self._damaged(block, number, f"; expected {count} items of a known kind")
         return kind, count, words
+
+    def _damaged(self, block: np.void, number: int, detail: str) -> InputError:
+        place = f"{_name_of(self._layout, number)}:{block['start']:,}-{block['end']:,}"
+        return InputError(f"{self.path}: {place}: damaged block at byte {block['offset']:,}{detail}")
 
     def _extremes(self) -> tuple[float, float]:
         """Smallest and largest value, by the file's summary or, in a file without one, by reading it."""

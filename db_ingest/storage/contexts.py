@@ -10,6 +10,7 @@ from db_ingest.storage.settings import Recent
 if TYPE_CHECKING:
     import tiledb
 
+_CONFIG = {"sm.mem.malloc_trim": "false"}  # Memory given back after each query costs more to get again than many do.
 _contexts = Recent(16)
 _threads: int | None = None
 
@@ -40,7 +41,7 @@ def tiledb_ctx(uri: str, *, upload_bytes: int | None = None) -> tiledb.Ctx:
     """
     from db_ingest.storage import store_of
 
-    config = store_of(uri).tiledb_config(uri, _threads or _cores(), upload_bytes)
+    config = {**store_of(uri).tiledb_config(uri, _threads or _cores(), upload_bytes), **_CONFIG}
 
     def make() -> tiledb.Ctx:
         import tiledb

@@ -192,7 +192,7 @@ def _plan(uri: str, book: Catalogue) -> list[_Work]:
     """What each array needs, as things are now."""
     import numpy as np
 
-    from db_ingest import schema
+    from db_ingest.cells import CELLS, folder_of
 
     used = book.rows()
     works = []
@@ -213,7 +213,7 @@ def _plan(uri: str, book: Catalogue) -> list[_Work]:
         keep -= covered(found)
         merges = []
         if len(keep) > MANY:
-            cell = np.dtype(schema.CELLS[member.partition("/")[0]][0]).itemsize
+            cell = np.dtype(CELLS[folder_of(member)][0]).itemsize
             merges = plan_merges([fragment for fragment in found if fragment.name in keep], cell)
         works.append(_Work(folder, keep=keep, merges=tuple(merges)))
     return works
@@ -303,13 +303,12 @@ def _merge(uri: str, member: str, merge: Merge) -> None:
     import tiledb
 
     from db_ingest import arrays
+    from db_ingest.cells import read
 
     ctx = storage.tiledb_ctx(uri)
     stamp = merge.row + 1
     with tiledb.open(storage.join(uri, member), ctx=ctx, timestamp=(stamp, stamp)) as array:
-        stretch = slice(merge.first, merge.last)
-        found = array[stretch] if member == SEQUENCE else array[merge.row, stretch]
-    cells = found["value"] if isinstance(found, dict) else found
+        cells = read(array, None if member == SEQUENCE else merge.row, merge.first, merge.last)
     arrays.put(uri, member, merge.row, merge.first, cells)
 
 

@@ -13,6 +13,7 @@ import tiledb
 from db_ingest import arrays, codes, schema, storage, workers
 from db_ingest import catalogue as catalogues
 from db_ingest.catalogue import Catalogue, Staged, Track
+from db_ingest.cells import CELLS, read
 from db_ingest.errors import InputError, KerasgenError
 from db_ingest.genome import Genome, Piece
 from db_ingest.summaries import Part, combine, summarise, to_counts
@@ -186,11 +187,10 @@ class _Writing:
 
     def _stored(self, member: str, first: int, last: int) -> np.ndarray:
         with tiledb.open(storage.join(self._uri, member), ctx=storage.tiledb_ctx(self._uri)) as array:
-            stored = array[self._staged.row, first:last]
-        return stored if isinstance(stored, np.ndarray) else stored["value"]
+            return read(array, self._staged.row, first, last)
 
     def _cells(self, folder: str, pieces: Sequence[Piece], length: int) -> np.ndarray | None:
-        dtype, fill = schema.CELLS[folder]
+        dtype, fill = CELLS[folder]
         cells = arrays.buffer(dtype, length)
         cells.fill(fill)
         for piece in pieces:

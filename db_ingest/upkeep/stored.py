@@ -13,6 +13,7 @@ import tiledb
 
 from db_ingest import intervals, schema, storage, workers
 from db_ingest.catalogue import Catalogue, Track
+from db_ingest.cells import read
 from db_ingest.errors import KerasgenError
 from db_ingest.genome import Genome
 from db_ingest.progress import progress
@@ -124,11 +125,11 @@ class _Cells:
                     self._arrays[member] = self._open(place)
                 array = self._arrays[member]
             try:
-                return _read(array, row, first, last)
+                return read(array, row, first, last)
             except (tiledb.TileDBError, OSError):
                 # A consolidation may have replaced its files since it was opened, or the credentials have changed.
                 with self._open(place) as again:
-                    return _read(again, row, first, last)
+                    return read(again, row, first, last)
         except (tiledb.TileDBError, OSError) as error:
             raise storage.explain(place, error) from error
 
@@ -138,11 +139,6 @@ class _Cells:
 
     def _open(self, place: str) -> tiledb.Array:
         return tiledb.open(place, ctx=storage.tiledb_ctx(self._uri))
-
-
-def _read(array: tiledb.Array, row: int | None, first: int, last: int) -> np.ndarray:
-    found = array[first:last] if row is None else array[row, first:last]
-    return found if isinstance(found, np.ndarray) else found["value"]
 
 
 @dataclass(frozen=True)

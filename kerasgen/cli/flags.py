@@ -70,9 +70,12 @@ FLAGS: dict[str, Flag] = {
         bool,
         group=_REGIONS,
     ),
-    "jitter": Flag("move a centre by up to so many bp either way, anew each epoch", int, group=_REGIONS, metavar="BP"),
+    "jitter": Flag(
+        "with --upsample_by peak: move a centre by up to so many bp either way, anew each epoch", int, group=_REGIONS,
+        metavar="BP",
+    ),
     "tdb_partition_attribute_for_upsample": Flag(
-        "instead of a BED: draw from the bases where this attribute reaches the threshold",
+        "instead of a BED: the regions are the stretches where this mask or signal reaches the threshold",
         group=_REGIONS,
         metavar="ATTRIBUTE",
     ),
@@ -85,7 +88,22 @@ FLAGS: dict[str, Flag] = {
         group=_REGIONS,
         metavar="DATASET",
     ),
-    "tdb_ambig_attribute": Flag("use no centre on a base that this mask marks", group=_REGIONS, metavar="ATTRIBUTE"),
+    "upsample_by": Flag(
+        "base: each base of the regions is as likely to be a centre; peak: each region is as likely (default: base "
+        "for regions of the database, peak for those of a BED)",
+        choices=("base", "peak"),
+        group=_REGIONS,
+    ),
+    "tdb_ambig_attribute": Flag(
+        "mask of ambiguous bases: no centre lies on one, and no output window of background touches one",
+        group=_REGIONS,
+        metavar="ATTRIBUTE",
+    ),
+    "ambiguous": Flag(
+        "center: leave out regions for their centre only; window: where the output window touches an ambiguous base",
+        choices=("center", "window"),
+        group=_REGIONS,
+    ),
     "upsample_ratio_list_train": Flag(
         "share of the training samples from the regions, one value; the rest is background",
         float,
@@ -95,6 +113,27 @@ FLAGS: dict[str, Flag] = {
     ),
     "upsample_ratio_list_eval": Flag(
         "the same for validation", float, many=True, group=_REGIONS, metavar="SHARE"
+    ),
+    "background": Flag(
+        "where the rest comes from: random, any base whose output window touches no region; gc_matched, the same, with "
+        "the GC content that regions have; bed, the regions of --background_bed",
+        choices=("random", "gc_matched", "bed"),
+        group=_REGIONS,
+    ),
+    "background_bed": Flag("BED or narrowPeak file of background, centred at summits or middles", group=_REGIONS,
+                           metavar="BED"),
+    "gc_tolerance": Flag(
+        "with --background gc_matched: largest difference between the GC content of a region's input window and that "
+        "of its background",
+        float,
+        group=_REGIONS,
+        metavar="SHARE",
+    ),
+    "max_n_fraction": Flag(
+        "use no sample whose input window holds a larger share of N; past a chromosome's end is N; 1: use all",
+        float,
+        group=_REGIONS,
+        metavar="SHARE",
     ),
     "blacklist": Flag("BED file; no output window touches it", group=_REGIONS, metavar="BED"),
     "num_train": Flag(
@@ -139,7 +178,8 @@ FLAGS: dict[str, Flag] = {
     "threads": Flag("batches prepared at a time", int, group=_RUNNING),
     "max_queue_size": Flag("batches kept ready", int, group=_RUNNING),
     "cache_gb": Flag(
-        "memory for tracks and sequence; 0 reads every batch from the database (default: half of what is free)",
+        "memory for tracks and sequence; what does not fit comes through a buffer of blocks; 0: all does, through one "
+        "of 0.5 GB (default: half of what is free)",
         float,
         group=_RUNNING,
     ),

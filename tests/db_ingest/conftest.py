@@ -14,6 +14,7 @@ import numpy as np
 import pyBigWig
 import pytest
 import tiledb
+from plain import joined
 from servers import s3_fixture, s3_server_fixture  # noqa: F401
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
@@ -110,7 +111,7 @@ class Stored:
         if track["bin"] != 1:
             offset, size = self._binned(chromosome, track["bin"])
         with self.open(f"{track['folder']}/{attribute}{level}") as array:
-            return array[track["row"], offset : offset + size]["value"]
+            return joined(array[track["row"], offset : offset + size]["value"])
 
     def values(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
         """The same with counts as float32, NaN where there is none."""

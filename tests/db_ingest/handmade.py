@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import tiledb
+from plain import joined
 
 from db_ingest import arrays, schema, storage
 from db_ingest.catalogue import Catalogue, Level, Track
+from db_ingest.cells import CELLS
 from db_ingest.genome import Genome
 from db_ingest.summaries import combine, summarise
 
@@ -39,7 +41,7 @@ class Database:
         Without ``values`` of chromosomes they are random; chromosomes that are not named have none.
         """
         folder = member.partition("/")[0]
-        dtype, fill = schema.CELLS[folder]
+        dtype, fill = CELLS[folder]
         arrays.create(self.uri, member, GENOME)
         cells = self.rng.integers(0, 5, genome.length).astype(dtype)
         if values is not None:
@@ -113,7 +115,7 @@ class Database:
         for member, row in named:
             with tiledb.open(f"{uri}/{member}", ctx=storage.tiledb_ctx(uri)) as array:
                 found = array[:] if member == "sequence" else array[row, :]
-            found = found if isinstance(found, np.ndarray) else found["value"]
+            found = joined(found if isinstance(found, np.ndarray) else found["value"])
             np.testing.assert_array_equal(found, self.cells[member, row], err_msg=f"{member} {row}")
 
 

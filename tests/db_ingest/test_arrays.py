@@ -12,6 +12,7 @@ import pytest
 import tiledb
 
 from db_ingest import arrays, schema, storage
+from db_ingest.cells import CELLS
 from db_ingest.genome import Genome
 
 TILE = 16
@@ -35,7 +36,7 @@ def place(request, tmp_path) -> str:
 def put(uri: str, member: str, row: int, chunk: int, seed: int = 0) -> np.ndarray:
     """Write a chunk; gives its cells."""
     first, last = CHUNKS[chunk]
-    dtype = schema.CELLS[member.partition("/")[0]][0]
+    dtype = CELLS[member.partition("/")[0]][0]
     cells = np.random.default_rng(seed).integers(0, 5, last - first).astype(dtype)
     arrays.put(uri, member, row, first, cells)
     return cells

@@ -54,7 +54,7 @@ def test_saved_catalogue_loads_as_it_was(tmp_path):
 def test_document_holds_version_genome_and_tracks(tmp_path):
     Catalogue(GENOME, tracks=[track()], staged=[staged(row=1)], next_row={"peaks": 2}).save(str(tmp_path))
     document = json.loads((tmp_path / "catalogue.json").read_text())
-    assert (document["format"], document["format_version"], document["commit"]) == ("kerasgen", 2, 1)
+    assert (document["format"], document["format_version"], document["commit"]) == ("kerasgen", 3, 1)
     assert document["genome"] == {
         "tile": 65_536,
         "chromosomes": [
@@ -196,12 +196,12 @@ def test_broken_catalogue_is_said_to_be_none(tmp_path, damage):
     assert caught.value.exit_status == 2
 
 
-@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("version", [1, 2, 4])
 def test_other_format_version_is_refused_and_named(tmp_path, version):
     Catalogue(GENOME).save(str(tmp_path))
     path = tmp_path / "catalogue.json"
-    path.write_text(path.read_text().replace('"format_version": 2', f'"format_version": {version}'))
-    with pytest.raises(NoDatabaseError, match=f"format version {version}; this release reads version 2"):
+    path.write_text(path.read_text().replace('"format_version": 3', f'"format_version": {version}'))
+    with pytest.raises(NoDatabaseError, match=f"format version {version}; this release reads version 3"):
         catalogues.load(str(tmp_path))
 
 

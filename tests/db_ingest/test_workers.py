@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-DIES_HOLDING_THE_LOCK = """
+A_WORKER_DIES = """
 import os, signal
 from db_ingest import tasks, workers
 from db_ingest.errors import RunError
 
 def die():
-    tasks._advance.__self__._wlock.acquire()
+    tasks._advance(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
@@ -21,9 +21,9 @@ if __name__ == "__main__":
 """
 
 
-def test_worker_killed_while_it_reports_keeps_nobody_waiting(tmp_path):
+def test_worker_that_is_killed_keeps_nobody_waiting(tmp_path):
     script = tmp_path / "die.py"
-    script.write_text(DIES_HOLDING_THE_LOCK)
+    script.write_text(A_WORKER_DIES)
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     assert "a worker process ended before its work was done" in run.stdout

@@ -23,6 +23,7 @@ import pysam
 import pytest
 import tiledb
 import yaml
+from plain import joined
 
 from db_ingest import catalogue as catalogues
 from db_ingest.cli.gen_ingest import COMMAND
@@ -656,7 +657,7 @@ def cells(database: Path, attribute: str, dataset: str, chromosome: str = "chr1"
     track = next(t for t in document["tracks"] if (t["attribute"], t["dataset"]) == (attribute, dataset))
     place = next(c for c in document["genome"]["chromosomes"] if c["name"] == chromosome)
     with tiledb.open(str(database / track["folder"] / attribute)) as array:
-        found = array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"]
+        found = joined(array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"])
     return found.astype(np.float64)
 
 

@@ -21,6 +21,7 @@ MODULES = {
     "gen_shap": "kerasgen.cli.gen_shap",
     "gen_simulate": "kerasgen.cli.gen_simulate",
     "gen_report": "kerasgen.cli.gen_report",
+    "gen_bench_loader": "kerasgen.cli.gen_bench_loader",
 }
 HEAVY = ("tensorflow", "jax", "keras", "tiledb", "pandas", "matplotlib", "scipy", "h5py", "numba", "pysam", "sklearn")
 

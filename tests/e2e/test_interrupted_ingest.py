@@ -27,6 +27,7 @@ import psutil
 import pyBigWig
 import pytest
 import tiledb
+from plain import joined
 
 from db_ingest import catalogue as catalogues
 from db_ingest.reader import Reader
@@ -119,7 +120,7 @@ def checksums_of_cells(database: Path) -> dict[tuple[str, str], dict[str, str]]:
         checksums = found[track["attribute"], track["dataset"]] = {}
         with tiledb.open(str(database / track["folder"] / track["attribute"])) as array:
             for place in book["genome"]["chromosomes"]:
-                stretch = array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"]
+                stretch = joined(array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"])
                 checksums[place["name"]] = f"{zlib.crc32(stretch):08x}"
     return found
 
@@ -268,8 +269,8 @@ def test_control_c_is_one_line_and_the_same_run_goes_on(experiment, whole, tmp_p
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         out, said = process.communicate(timeout=60)
-        if process.returncode == 0:
-            # Done before the signal came: once more from the start.
+        if process.returncode == 0 or (process.returncode == -signal.SIGINT and "track(s) written" in out):
+            # Done before the signal came, or while Python was ending: once more from the start.
             subprocess.run(["rm", "-rf", str(database)], check=True)
             continue
         interrupted += 1
@@ -290,8 +291,9 @@ def test_worker_that_is_killed_is_one_line_and_the_same_run_goes_on(experiment, 
     process = started(experiment.command(database, "--workers=2"))
     # A pool of processes may lock up if one ends while it is being started; that is Python's.
     wait_for_another_chunk(database, process)
-    spawned = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-    spawned[0].kill()
+    # The workers are children of the process that was made to fork them.
+    workers = [worker for helper in psutil.Process(process.pid).children() for worker in helper.children()]
+    workers[0].kill()
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert said.count("\n") == 1
@@ -340,8 +342,19 @@ def windows(experiment: Experiment) -> Iterator[Any]:
 
 
 def test_reader_sees_whole_tracks_only_while_they_are_written_and_replaced(experiment, windows, tmp_path):
+    # Where the reader is slow and the writer quick, there may be nothing to see in between.
+    for attempt in range(5):
+        seen = states_seen(experiment, windows, tmp_path / f"db{attempt}")
+        assert seen[0] == {("counts", "counts"), ("fractions", "fractions")}
+        assert seen[-1] == {("counts", "other"), ("fractions", "fractions"), ("new", "fractions"), ("newer", "other")}
+        if len(seen) > 2:
+            return
+    raise AssertionError("no state in between was seen")
+
+
+def states_seen(experiment, windows, database) -> list[frozenset[tuple[str, str]]]:
+    """Which track had which file's values, one after the other, while an ingest replaced and added tracks."""
     positions, truth = windows
-    database = tmp_path / "db"
     subprocess.run(["cp", "-r", str(experiment.folder / "whole"), str(database)], check=True)
     process = started(experiment.command(database, "--overwrite", table="changed.tsv"))
     seen: list[frozenset[tuple[str, str]]] = []
@@ -363,8 +376,6 @@ def test_reader_sees_whole_tracks_only_while_they_are_written_and_replaced(exper
             break
     _, said = process.communicate()
     assert process.returncode == 0, said
-    assert seen[0] == {("counts", "counts"), ("fractions", "fractions")}
-    assert seen[-1] == {("counts", "other"), ("fractions", "fractions"), ("new", "fractions"), ("newer", "other")}
-    assert len(seen) > 2, "no state in between was seen"
     for before, after in itertools.pairwise(seen):
         assert {dataset for dataset, _ in before} <= {dataset for dataset, _ in after}
+    return seen

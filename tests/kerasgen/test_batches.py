@@ -16,6 +16,7 @@ from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.batches import BatchBuilder, keep_accepted
 from kerasgen.database import Database
+from kerasgen.loading.sources import Memory
 from kerasgen.regions import Bases, Plan, Windows
 
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
@@ -90,10 +91,11 @@ def test_batches_equal_a_plain_reading(
         )  # fmt: skip
     windows = windows_at(database, chosen)
     builder = BatchBuilder(database, spec)
+    store = None
     if memory:
         spans = (database.genome.offsets[:-1], database.genome.offsets[:-1] + database.genome.size_array())
-        assert builder.load(Plan(Bases(database.genome, spans)), 1.0)
-    inputs, outputs = builder.inputs(windows), builder.outputs(windows)
+        store = Memory(database, builder.needs, Plan(Bases(database.genome, spans)), threads=2).store
+    inputs, outputs = builder.inputs(windows, store), builder.outputs(windows, store)
     for i, (name, centre, reverse) in enumerate(chosen):
         text = plain_text(simulated, name, centre - 60, 120)
         text = text[::-1].translate(COMPLEMENT) if reverse else text
@@ -164,12 +166,6 @@ def test_filters_judge_transformed_values(database: Database) -> None:
     wanted = ((counts >= 1.0) & (counts <= 4.5)).all(axis=1)
     assert 0 < wanted.sum() < len(wanted)
     np.testing.assert_array_equal(keep_accepted(builder, windows, 32).centre, windows.centre[wanted])
-
-
-def test_memory_budget_of_zero_reads_from_the_database(database: Database) -> None:
-    builder = BatchBuilder(database, specs.from_flags(database, flags()))
-    spans = (np.array([1000]), np.array([2000]))
-    assert not builder.load(Plan(Bases(database.genome, spans)), 0)
 
 
 @pytest.mark.parametrize(

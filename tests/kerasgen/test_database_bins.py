@@ -15,6 +15,7 @@ from db_ingest.errors import InputError
 from db_ingest.upkeep.levels import levels
 from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
+from kerasgen.loading.sources import Memory
 from kerasgen.regions import Windows
 from kerasgen.spec import Channels, DataSpec
 
@@ -188,11 +189,10 @@ def test_batches_hold_a_grid_track_alike_from_memory_and_from_the_database(uris,
     channels = Channels(("grid", "signal"), ("a", "a"), 50)
     windows = Windows(np.array([0, 2, 0]), np.array([217, 20, 2_990]), np.zeros(3, bool), np.zeros(3, bool))
     with Database(uris[0]) as database:
-        direct = BatchBuilder(database, DataSpec((channels,), (channels,)))
-        cached = BatchBuilder(database, DataSpec((channels,), (channels,)))
-        assert cached.load(_Plan(database), budget_gb=1) > 0
-        for builder in (direct, cached):
-            (found,) = builder.outputs(windows)
+        builder = BatchBuilder(database, DataSpec((channels,), (channels,)))
+        cached = Memory(database, builder.needs, _Plan(database)).store
+        for store in (None, cached):
+            (found,) = builder.outputs(windows, store)
             np.testing.assert_array_equal(found[0, :, 0], bases["grid"]["chr1"][167:267])
             np.testing.assert_array_equal(found[0, :, 1], bases["signal"]["chr1"][167:267])
-        np.testing.assert_array_equal(direct.outputs(windows)[0], cached.outputs(windows)[0])
+        np.testing.assert_array_equal(builder.outputs(windows)[0], builder.outputs(windows, cached)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ from kerasgen import spec as specs
 from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
 from kerasgen.generators import BatchGenerator
+from kerasgen.loading.order import Order
+from kerasgen.loading.sources import Blocks, Memory, Source, choose
+from kerasgen.regions import Plan
 
 DEFAULTS = {
     "bed_regions": None, "bed_regions_center": "summit", "bed_regions_jitter": 1, "bed_regions_stranded": False,
     "jitter": 0, "tdb_partition_attribute_for_upsample": None, "tdb_partition_thresh_for_upsample": 1.0,
     "tdb_partition_datasets_for_upsample": None, "tdb_ambig_attribute": None, "blacklist": None,
+    "upsample_by": None, "background": "random", "background_bed": None, "gc_tolerance": 0.02, "max_n_fraction": 0.1,
+    "ambiguous": "center",
     "upsample_ratio_list_train": [1.0], "upsample_ratio_list_eval": [1.0], "num_train": None, "num_valid": None,
     "fold": None, "genome": None, "train_chroms": None, "validation_chroms": ["chr2"], "test_chroms": ["chr3"],
     "revcomp": False, "seed": 1, "strand_map": None, "tdb_transformation_pseudocount": 1.0,
@@ -59,11 +65,80 @@ def test_a_resumed_epoch_goes_on_where_it_was(database: Database, flags: dict) -
     assert equal(whole[1], rest[0])
 
 
-def test_memory_and_database_give_the_same_batches(database: Database, flags: dict) -> None:
-    flags |= {"jitter": 30, "revcomp": True, "upsample_ratio_list_train": [0.6]}
-    direct, cached = make(database, flags), make(database, flags)
-    assert cached.builder.load(cached.plan, 1.0)
-    assert all(equal(direct[i], cached[i]) for i in range(len(direct)))
+def sources(database: Database, plan: Plan, needs: dict, order: Order) -> list[Source]:
+    """All of the plan in memory, and in groups of blocks."""
+    return [Memory(database, needs, plan, order, threads=2), Blocks(database, needs, order, 7)]
+
+
+@pytest.mark.parametrize("order", [Order(), Order(1024, 3), Order(65_536, 1)], ids=str)
+@pytest.mark.parametrize("part", [1, 2])
+def test_memory_and_blocks_give_the_same_batches(database: Database, flags: dict, order: Order, part: int) -> None:
+    flags |= {"jitter": 30, "upsample_ratio_list_train": [0.6], "bed_regions_center": "center"}
+    plain = make(database, flags, part)
+    for source in sources(database, plain.plan, plain.builder.needs, order):
+        batches, again = (make(database, flags, part, source=source) for _ in range(2))
+        assert len(batches) == len(plain)
+        if order.block is None or part == 2:
+            assert all(equal(plain[i], batches[i]) for i in range(len(plain)))
+        # Several threads may ask for batches a little out of order.
+        for i in (1, 0, *range(2, len(plain))):
+            assert equal(again[i], batches[i])
+        batches.close()
+        again.close()
+        samples = [tuple(w) for w in zip(*make(database, flags, part, source=source).windows, strict=True)]
+        assert sorted(samples) == sorted(zip(*plain.windows, strict=True))
+
+
+def test_the_windows_of_a_block_come_together(database: Database, flags: dict) -> None:
+    flags |= {"jitter": 30}
+    windows = make(database, flags).plan.epoch(0)
+    arranged, edges = Order(4096, 2).arrange(database.genome, make(database, flags).plan, 0)
+    block = arranged.centre // 4096
+    groups = [set(block[a:b].tolist()) for a, b in itertools.pairwise(edges)]
+    assert len(groups) > 2
+    assert all(len(group) == 2 for group in groups[:-1])
+    assert sum(len(group) for group in groups) == len(np.unique(windows.centre // 4096))
+    other, _ = Order(4096, 2).arrange(database.genome, make(database, flags).plan, 1)
+    assert (arranged.centre // 4096 != other.centre // 4096).any()
+
+
+def test_shards_are_disjoint_and_make_up_each_batch(database: Database, flags: dict) -> None:
+    whole = make(database, flags)
+    parts = [make(database, flags, shard=(number, 4)) for number in range(4)]
+    for i in range(len(whole)):
+        pieces = [batches[i] for batches in parts]
+        assert [len(piece[0]) for piece in pieces] == [2, 2, 2, 2]
+        joined = np.concatenate([piece[0] for piece in pieces])
+        np.testing.assert_array_equal(joined, whole[i][0])
+    with pytest.raises(InputError, match="--batch_size 8: expected a multiple of the 3 devices"):
+        make(database, flags, shard=(0, 3))
+
+
+def test_what_does_not_fit_comes_through_a_buffer(database: Database, flags: dict) -> None:
+    made = make(database, flags)
+    needs, plan = made.builder.needs, made.plan
+    assert isinstance(choose(database, needs, plan, cache_gb=1), Memory)
+    source = choose(database, needs, plan, cache_gb=5e-6)
+    assert isinstance(source, Blocks)
+    assert source.order == Order(65_536, 1)
+    kept = choose(database, needs, plan, cache_gb=1, order=source.order)
+    few, many = (make(database, flags, source=s) for s in (source, kept))
+    assert all(equal(few[i], many[i]) for i in range(len(few)))
+    few.close()
+
+
+def test_an_error_while_reading_ahead_is_that_of_the_batch(database: Database, flags: dict, monkeypatch) -> None:
+    made = make(database, flags)
+    source = Blocks(database, made.builder.needs, Order(1024, 1), 7)
+    batches = make(database, flags, source=source)
+
+    def broken(*_: object) -> None:
+        raise RunError("the disk is gone")
+
+    monkeypatch.setattr(database, "read_cells", broken)
+    with pytest.raises(RunError, match="the disk is gone"):
+        batches[0]
+    batches.close()
 
 
 def test_training_never_sees_a_held_out_chromosome(database: Database, flags: dict) -> None:

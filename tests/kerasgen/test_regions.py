@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from db_ingest import intervals
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome
-from kerasgen import regions
-from kerasgen.database import Database
-from kerasgen.regions import Bases, Loci, Plan
+from kerasgen import bed_regions, regions
+from kerasgen.regions import Bases, Loci, Peaks, Plan
 
 GENOME = Genome(("chrA", "chrB"), (100_000, 50_000))
 
@@ -31,7 +32,7 @@ def bed(tmp_path: Path) -> str:
 
 def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
     def draw(**options):
-        loci = regions.from_bed(bed, GENOME, ["chrA"], **options)
+        loci = bed_regions.from_bed(bed, GENOME, ["chrA"], **options)
         return loci.draw((0,), len(loci)).centre
 
     assert draw(center="summit").tolist() == [1040, 2050]
@@ -45,25 +46,25 @@ def test_centres_are_summits_middles_edges_or_anywhere(bed: str) -> None:
 
 
 def test_jitter_stays_within_its_bounds_and_the_chromosome(bed: str) -> None:
-    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
+    loci = bed_regions.from_bed(bed, GENOME, ["chrA", "chrB"], jitter=50)
     draws = np.array([loci.draw((i,), 3).centre for i in range(900)])
     assert draws.min(axis=0).tolist() == [990, 2000, 0]
     assert draws.max(axis=0).tolist() == [1090, 2100, 63]
 
 
 def test_stranded_regions_are_turned_by_column_six(bed: str, tmp_path: Path) -> None:
-    loci = regions.from_bed(bed, GENOME, ["chrA", "chrB"], stranded=True)
+    loci = bed_regions.from_bed(bed, GENOME, ["chrA", "chrB"], stranded=True)
     assert loci.reverse.tolist() == [False, True, True]
     plain = tmp_path / "plain.bed"
     plain.write_text("chrA\t5\t10\n")
     with pytest.raises(InputError, match="needs \\+ or - in column 6"):
-        regions.from_bed(str(plain), GENOME, ["chrA"], stranded=True)
+        bed_regions.from_bed(str(plain), GENOME, ["chrA"], stranded=True)
 
 
 def test_chromosomes_without_regions_are_refused(bed: str) -> None:
     genome = Genome(("chrA", "chrB", "chrC"), (100_000, 50_000, 10))
     with pytest.raises(InputError, match="no region on chrC"):
-        regions.from_bed(bed, genome, ["chrC"])
+        bed_regions.from_bed(bed, genome, ["chrC"])
 
 
 def test_bases_are_drawn_uniformly() -> None:
@@ -81,7 +82,7 @@ def plan(**options) -> Plan:
         GENOME, np.zeros(count, np.int64), np.arange(count) * 300 + 500, np.arange(count) * 300 + 600,
         np.zeros(count, bool), np.zeros(count, np.int64), (np.array([500]), np.array([60_600])),
     )  # fmt: skip
-    background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])), background=True)
+    background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])))
     return Plan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
 
 
@@ -191,30 +192,62 @@ def test_cover_holds_every_window() -> None:
     assert (high <= spans[1][place]).all()
 
 
-@pytest.mark.parametrize("threshold", [1, 2])
-def test_partition_equals_a_scan_of_the_peak_file(database: Database, simulated: Path, threshold: int) -> None:
-    wanted = np.zeros(database.genome.length, bool)
-    for line in (simulated / "peaks.narrowPeak").read_text().splitlines():
-        name, start, end, *rest = line.split()
-        offset = database.genome.offset(name)
-        if name == "chr1":
-            continue
-        if threshold == 1:
-            wanted[offset + int(start) : offset + int(end)] = True
-        else:
-            wanted[offset + int(start) + int(rest[-1])] = True
-    spans = regions.partition(database, "idr_peak", ["rep1", "rep2"], threshold, ["chr2", "chr3"])
-    found = np.zeros_like(wanted)
-    for start, end in zip(*spans, strict=True):
-        found[start:end] = True
-    np.testing.assert_array_equal(found, wanted)
+ranges = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 30)), min_size=1, max_size=6)
 
 
-def test_partition_of_a_signal_takes_any_dataset(database: Database) -> None:
-    track = [database.track("count_bigwig_plus_5p", name) for name in ("rep1", "rep2")]
-    values = database.values(track, ["chr1"], [0], 60_000)[0]
-    spans = regions.partition(database, "count_bigwig_plus_5p", ["rep1", "rep2"], 3, ["chr1"])
-    found = np.zeros(60_000, bool)
-    for start, end in zip(*spans, strict=True):
-        found[start:end] = True
-    np.testing.assert_array_equal(found, (values >= 3).any(axis=1))
+@given(peaks=ranges, holes=ranges, seed=st.integers(0, 99))
+def test_a_peak_is_drawn_from_all_its_centres_outside_what_is_excluded(peaks: list, holes: list, seed: int) -> None:
+    excluded = intervals.merge(np.array([a for a, _ in holes]), np.array([a + n for a, n in holes]))
+    starts, ends = np.array([a for a, _ in peaks]), np.array([a + n for a, n in peaks])
+    left = [set(range(a, a + n)) - {p for h, m in holes for p in range(h, h + m)} for a, n in peaks]
+    left = [centres for centres in left if centres]
+    found = Peaks.within(GENOME, (starts, ends), excluded, (starts, ends))
+    assert len(found) == len(left)
+    if not left:
+        return
+    rounds = 40 * max(len(centres) for centres in left)
+    drawn = found.draw((seed,), rounds * len(left)).centre.reshape(rounds, len(left))
+    for column, centres in zip(drawn.T, left, strict=True):
+        assert set(column.tolist()) == centres
+    for middle, centres in zip(found.typical(()).centre.tolist(), left, strict=True):
+        assert middle == sorted(centres)[len(centres) // 2]
+
+
+def three_peaks() -> Peaks:
+    """Peaks of 100, 1,000 and 400 + 100 centres, on two chromosomes."""
+    starts, ends = np.array([500, 2000, 131_072]), np.array([600, 3000, 131_572 + 100])
+    return Peaks.within(GENOME, (starts, ends), (np.array([131_472]), np.array([131_572])), (starts, ends))
+
+
+def test_each_peak_and_within_it_each_base_is_as_likely() -> None:
+    windows = three_peaks().draw((4,), 30_000)
+    position = GENOME.offsets[windows.chromosome] + windows.centre
+    for low, high, hole in ((500, 600, 600), (2000, 3000, 3000), (131_072, 131_672, 131_472)):
+        here = position[(position >= low) & (position < high)]
+        assert len(here) == 10_000
+        counts = np.bincount(here - low, minlength=high - low)
+        possible = np.flatnonzero((np.arange(low, high) < hole) | (np.arange(low, high) >= hole + 100))
+        assert counts.sum() == counts[possible].sum()
+        expected = 10_000 / len(possible)
+        # Chi-square of uniform counts has mean k - 1 and variance 2 (k - 1).
+        statistic = ((counts[possible] - expected) ** 2 / expected).sum()
+        assert abs(statistic - len(possible)) < 5 * np.sqrt(2 * len(possible))
+
+
+def test_a_peak_is_centred_by_its_own_place_alone() -> None:
+    whole = three_peaks()
+    starts, ends = np.array([2000, 9000]), np.array([3000, 9500])
+    other = Peaks.within(GENOME, (starts, ends), (np.zeros(0, np.int64), np.zeros(0, np.int64)), (starts, ends))
+    assert whole.draw((1, 2), 3).centre[1] == other.draw((1, 2), 2).centre[0]
+
+
+def test_few_windows_of_many_regions_are_a_random_part() -> None:
+    whole = plan(positive_share=1.0)
+    seen = np.zeros(200)
+    for epoch in range(300):
+        drawn = whole.redraw(whole.epoch(0).take(slice(0, 10)), epoch, 0, 0)
+        region = (drawn.centre - 500) // 300
+        assert len(set(region.tolist())) == 10
+        seen[region] += 1
+    assert seen.min() > 0
+    assert abs(((seen - 15) ** 2 / 15).sum() - 200) < 5 * np.sqrt(400)

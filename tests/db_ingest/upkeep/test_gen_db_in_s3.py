@@ -12,6 +12,7 @@ from seqdataloader_writer import SeqDataLoader, mask_of
 
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
+from db_ingest.cells import to_stored
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import RunError
 from db_ingest.upkeep.edit import drop, rename
@@ -59,7 +60,7 @@ def test_every_command_does_in_s3_what_it_does_on_disk(places, tmp_path, capsys)
     track = catalogues.load(place).track("signal", "r2")
     context = storage.tiledb_ctx(place)
     with tiledb.open(storage.join(place, track.member), "w", timestamp=99, ctx=context) as array:
-        array[track.row, 10:11] = np.array([7], np.float32)
+        array[track.row, 10:11] = to_stored(np.array([7], np.float32))
     assert COMMANDS["verify"].run(["--tdb_array", place]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("r2 signal: chr1: CRC-32 of what is stored is ")

@@ -15,10 +15,12 @@ import numpy as np
 import pyBigWig
 import pytest
 import tiledb
+from plain import joined
 
 from db_ingest import catalogue as catalogues
 from db_ingest import ingest, schema
 from db_ingest.catalogue import Level
+from db_ingest.cells import CELLS, folder_of, to_stored
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.upkeep.edit import drop, rename
@@ -94,7 +96,7 @@ def database(experiment, uri) -> str:
 def overwrite(uri: str, member: str, row: int | None, position: int, value: float) -> None:
     """Change one cell behind the back of the catalogue."""
     with tiledb.open(f"{uri}/{member}", "w", timestamp=1_000_000) as array:
-        cells = np.array([value], array.schema.attr("value").dtype)
+        cells = to_stored(np.array([value], CELLS[folder_of(member)][0]))
         if row is None:
             array[position : position + 1] = cells
         else:
@@ -110,7 +112,7 @@ def add_level(uri: str) -> Level:
     tiledb.Array.create(f"{uri}/{name}", schema.schema_for(name, book.genome))
     cells = np.arange(genome.size("chr1"), dtype=np.float32)
     with tiledb.open(f"{uri}/{name}", "w", timestamp=6) as array:
-        array[5, 0 : len(cells)] = cells
+        array[5, 0 : len(cells)] = to_stored(cells)
     level = Level(bin=25, aggregation="mean", row=5, checksums={"chr1": f"{zlib.crc32(cells.tobytes()):08x}"})
     book.put(dataclasses.replace(track, levels=(level,)))
     book.save(uri)
@@ -128,7 +130,7 @@ def test_checksums_are_those_of_zlib(database):
         with tiledb.open(f"{database}/{track.member}") as array:
             for name, expected in track.checksums.items():
                 offset = genome.offset(name)
-                cells = array[track.row, offset : offset + genome.size(name)]["value"]
+                cells = joined(array[track.row, offset : offset + genome.size(name)]["value"])
                 assert f"{zlib.crc32(cells.tobytes()):08x}" == expected
     assert {track.folder for track in book.tracks} == {"signal", "counts", "mask"}
 
