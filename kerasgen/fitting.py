@@ -106,18 +106,17 @@ class Fitting:
 
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
-        feed = self._next or self._training_feed(progress.epoch, progress.batch)
-        self._next = None
-        batches = feed.batches
+        feed, self._next = self._next or self._training_feed(progress.epoch, progress.batch), None
+        samples = len(feed) * feed.batches.batch_size
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
         with (
-            show_progress(title, len(batches) * batches.batch_size, "samples") as advance,
+            show_progress(title, samples, "samples") as advance,
             feed as training,
             self._validation_feed() as validation,
         ):
-            watch = _Watch(self, batches, validation, advance, stop)
+            watch = _Watch(self, training, validation, advance, stop)
             try:
                 history = self.model.fit(
                     self._for_fit(training),
@@ -228,19 +227,14 @@ class _Watch(keras.callbacks.Callback):
     def __init__(
         self,
         fitting: Fitting,
-        batches: BatchGenerator,
+        training: Feed,
         validation: Feed,
         advance: Callable[[int], None],
         stop: threading.Event,
     ) -> None:
         super().__init__()
-        self.fitting, self.batches, self.validation, self.advance, self.stop = (
-            fitting,
-            batches,
-            validation,
-            advance,
-            stop,
-        )
+        self.fitting, self.training, self.validation = fitting, training, validation
+        self.advance, self.stop, self.size = advance, stop, training.batches.batch_size
         self.seconds = self.waited = 0.0
         self.samples = 0
         self._began = self._waited = 0.0
@@ -251,17 +245,19 @@ class _Watch(keras.callbacks.Callback):
         self._start_clock()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        over = batch + 1 >= len(self.batches)
+        over = batch + 1 >= len(self.training)
         if self.fitting.compiled or over:
             self.seconds += time.perf_counter() - self._began
             self.waited += self.model.waited - self._waited
-            self.samples += self.batches.batch_size
+            self.samples += self.size
         self.fitting.compiled = True
-        self.advance(self.batches.batch_size)
+        self.advance(self.size)
         progress = self.fitting.progress
         progress.batch += 1
         # After its last batch an epoch is finished, validation included, before anything is saved or stopped.
         if over:
+            # What this epoch held in memory makes room for the next one's.
+            self.training.close()
             self.fitting.begin_next_epoch()
         else:
             if self.stop.is_set():
