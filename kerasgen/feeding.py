@@ -67,12 +67,15 @@ class Feed(keras.utils.PyDataset):
             future = (self._ahead if self._place is None else self._placed).pop(index)
         return future.result()
 
-    def peek(self) -> Any:
-        """The first batch, not placed, which remains to be had; not to be written to."""
+    def begin(self) -> None:
+        """Begin to make the first batches, before the first is asked for."""
         with self._lock:
             self._look_ahead(0)
-            future = self._ahead[0]
-        return future.result()
+
+    def peek(self) -> Any:
+        """The first batch, not placed, which remains to be had; not to be written to."""
+        self.begin()
+        return self._ahead[0].result()
 
     def close(self) -> None:
         """End the threads; what they are making is thrown away."""

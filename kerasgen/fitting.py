@@ -73,6 +73,7 @@ class Fitting:
     compiled: bool = False
     _warned: bool = False
     _signature: Any = None
+    _next: Feed | None = None
 
     @property
     def model(self) -> keras.Model:
@@ -92,7 +93,7 @@ class Fitting:
             # The running metrics of each output come into being with the first batch; only then can they be restored.
             with self._validation_feed() as feed:
                 self.model.test_on_batch(*feed[0])
-        with _stop_signal() as stop:
+        with _stop_signal() as stop, self._closing_next():
             while not progress.stopped:
                 if self.lr_schedule == "cosine":
                     turn = math.pi * progress.epoch / self.epochs
@@ -105,16 +106,17 @@ class Fitting:
 
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
-        batches = self.batches(progress.epoch, progress.batch)
+        feed, self._next = self._next or self._training_feed(progress.epoch, progress.batch), None
+        samples = len(feed) * feed.batches.batch_size
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
         with (
-            show_progress(title, len(batches) * batches.batch_size, "samples") as advance,
-            Feed(batches, place=devices.placing()) as training,
+            show_progress(title, samples, "samples") as advance,
+            feed as training,
             self._validation_feed() as validation,
         ):
-            watch = _Watch(self, batches, validation, advance, stop)
+            watch = _Watch(self, training, validation, advance, stop)
             try:
                 history = self.model.fit(
                     self._for_fit(training),
@@ -138,6 +140,23 @@ class Fitting:
             "samples_per_second": round(watch.samples / max(watch.seconds, 1e-9), 1),
             "data_wait": round(watch.waited / max(watch.seconds, 1e-9), 4),
         }
+
+    def begin_next_epoch(self) -> None:
+        """Have the next epoch's first batches made while the model is validated."""
+        if self.progress.epoch + 1 < self.epochs:
+            self._next = self._training_feed(self.progress.epoch + 1, 0)
+            self._next.begin()
+
+    @contextmanager
+    def _closing_next(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._next is not None:
+                self._next.close()
+
+    def _training_feed(self, epoch: int, first_batch: int) -> Feed:
+        return Feed(self.batches(epoch, first_batch), place=devices.placing())
 
     def _validation_feed(self) -> Feed:
         size = -(-self.validation.batch_size // self.num_gpus) * self.num_gpus
@@ -208,19 +227,14 @@ class _Watch(keras.callbacks.Callback):
     def __init__(
         self,
         fitting: Fitting,
-        batches: BatchGenerator,
+        training: Feed,
         validation: Feed,
         advance: Callable[[int], None],
         stop: threading.Event,
     ) -> None:
         super().__init__()
-        self.fitting, self.batches, self.validation, self.advance, self.stop = (
-            fitting,
-            batches,
-            validation,
-            advance,
-            stop,
-        )
+        self.fitting, self.training, self.validation = fitting, training, validation
+        self.advance, self.stop, self.size = advance, stop, training.batches.batch_size
         self.seconds = self.waited = 0.0
         self.samples = 0
         self._began = self._waited = 0.0
@@ -231,17 +245,21 @@ class _Watch(keras.callbacks.Callback):
         self._start_clock()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        over = batch + 1 >= len(self.batches)
+        over = batch + 1 >= len(self.training)
         if self.fitting.compiled or over:
             self.seconds += time.perf_counter() - self._began
             self.waited += self.model.waited - self._waited
-            self.samples += self.batches.batch_size
+            self.samples += self.size
         self.fitting.compiled = True
-        self.advance(self.batches.batch_size)
+        self.advance(self.size)
         progress = self.fitting.progress
         progress.batch += 1
         # After its last batch an epoch is finished, validation included, before anything is saved or stopped.
-        if not over:
+        if over:
+            # What this epoch held in memory makes room for the next one's.
+            self.training.close()
+            self.fitting.begin_next_epoch()
+        else:
             if self.stop.is_set():
                 self.fitting.save_state()
                 raise RunError(

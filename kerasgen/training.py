@@ -293,7 +293,7 @@ def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
         advice.append("let the device encode the sequence (--device_one_hot)")
     if flags["max_queue_size"] < flags["threads"]:
         advice.append("raise --max_queue_size to --threads or more")
-    return "; ".join(advice) or "the batches need more or faster cores than there are"
+    return "; ".join(advice) or "it takes more or faster cores, or longer epochs (each waits for its first batch)"
 
 
 def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:

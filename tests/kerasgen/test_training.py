@@ -216,14 +216,15 @@ def test_waiting_for_data_is_measured_and_warned_of_with_advice(
     monkeypatch.setattr(BatchGenerator, "__getitem__", slowly)
     log = logging.getLogger("kerasgen")
     log.addHandler(caplog.handler)
+    flags = {**train_flags, "num_train": 80, "threads": 1, "max_queue_size": 1, "cache_gb": 0, "device_one_hot": False}
     try:
-        result = train(model_prefix=str(tmp_path / "m"), threads=1, cache_gb=0, device_one_hot=False, **train_flags)
+        result = train(model_prefix=str(tmp_path / "m"), **flags)
     finally:
         log.removeHandler(caplog.handler)
     row = result.history[-1]
-    assert 0.5 < row["data_wait"] <= 1
-    # One thread makes 8 samples in 0.2 s.
-    assert row["samples_per_second"] < 41
+    assert 0.1 < row["data_wait"] <= 1
+    # One thread makes 8 samples in 0.2 s; a few batches are made during validation.
+    assert row["samples_per_second"] < 80
     (warning,) = {r.getMessage() for r in caplog.records if "waits for data" in r.getMessage()}
     assert "raise --cache_gb, so that batches come from memory" in warning
     assert "(--device_one_hot)" in warning
