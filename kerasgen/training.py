@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from db_ingest import storage
+from db_ingest import storage, workers
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
@@ -283,8 +283,7 @@ def _check(flags: Mapping[str, Any]) -> None:
 
 def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
     """What to do against waiting for batches, with the machine and the flags there are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    advice = []
+    cores, advice = workers.cores(), []
     if not in_memory:
         advice.append("raise --cache_gb, so that batches come from memory")
     if flags["threads"] < cores:

@@ -9,7 +9,7 @@ from db_ingest.cli.base import Command, Flag
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.loading.rates import LoaderRates
+    from kerasgen.loader_rates import LoaderRates
 
 
 def _report(result: LoaderRates) -> None:
@@ -26,7 +26,7 @@ def _report(result: LoaderRates) -> None:
 
 COMMAND = Command(
     prog="gen_bench_loader",
-    function="kerasgen.loading.rates:bench_loader",
+    function="kerasgen.loader_rates:bench_loader",
     flags={**FLAGS, "seconds": Flag("that each measurement lasts", float, group="running")},
     report=_report,
     epilog=(

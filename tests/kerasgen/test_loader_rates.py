@@ -8,7 +8,7 @@ import pytest
 
 from db_ingest.errors import InputError
 from kerasgen.cli.gen_bench_loader import COMMAND
-from kerasgen.loading.rates import bench_loader
+from kerasgen.loader_rates import bench_loader
 
 PAIR = "count_bigwig_plus_5p,count_bigwig_minus_5p"
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import psutil
-
 from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.batches import Arrays, BatchBuilder
@@ -110,14 +108,13 @@ def bench_loader(*, seconds: float = 3.0, **flags: Any) -> LoaderRates:
         read = _reading(builder, source, plan, seconds)
         rates.append(Rate("limit: the same blocks, only read", 1, read, read * share / 1e6))
     rates.sort(key=lambda rate: rate.what)
-    peak = psutil.Process().memory_info()
     return LoaderRates(
         samples=len(plan),
         start_up=start_up,
         held_gb=source.nbytes / 1e9,
         batch_mb=size * share / 1e6,
         rates=rates,
-        peak_gb=getattr(peak, "peak_wset", _peak_bytes()) / 1e9,
+        peak_gb=_peak_bytes() / 1e9,
         limit=_limit(rates, bool(source.nbytes)),
     )
 
