@@ -18,6 +18,7 @@ _HOMES = {
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
     "as_tf_dataset": "kerasgen.feeding",
+    "embed": "kerasgen.embedding.embed",
     "ingest": "db_ingest.ingest",
     "open_bundle": "kerasgen.bundle",
     "predict_tdb": "kerasgen.prediction",
@@ -26,6 +27,7 @@ _HOMES = {
     "shap": "kerasgen.interpretation.shap",
     "simulate": "kerasgen.simulation",
     "train": "kerasgen.training",
+    "train_epilstm": "kerasgen.embedding.training",
 }
 
 __all__ = sorted(_HOMES)

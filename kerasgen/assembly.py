@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -90,20 +90,36 @@ def configure(
     module: ModuleType, spec: DataSpec, params: Sequence[str] | None, weights: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The architecture's config, and the loss weights, which a params file of kerasAC's may hold too."""
-    known = {f.name: f for f in fields(module.Config)}
-    chosen: dict[str, Any] = {}
-    for name, (text, place) in _read_params(params or ()).items():
-        if name in weights:
-            weights[name] = text
-            continue
-        if name not in known:
-            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
-        chosen[name] = _typed(place, name, text, getattr(known[name], "default", None))
+    chosen = settings(module, params, weights)
+    weights.update({name: chosen.pop(name) for name in weights if name in chosen})
     inputs, outputs = ([channels.shape for channels in side] for side in (spec.inputs, spec.outputs))
     try:
         return module.Config.from_data(inputs, outputs, **chosen), weights
     except (ValueError, TypeError) as error:
         raise InputError(f"the architecture cannot be built: {error}") from error
+
+
+def settings(module: ModuleType, params: Sequence[str] | None, others: Collection[str] = ()) -> dict[str, Any]:
+    """What ``--model_params`` says of the settings of a family's ``Config``, each of the type of its default.
+
+    Args:
+        module: the family.
+        params: ``name=value`` words, or files of two columns.
+        others: names of more that are taken, as text.
+
+    Raises:
+        InputError: an unknown name, or a value of another type.
+    """
+    known = {f.name: f for f in fields(module.Config)}
+    chosen: dict[str, Any] = {}
+    for name, (text, place) in _read_params(params or ()).items():
+        if name in others:
+            chosen[name] = text
+            continue
+        if name not in known:
+            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *others])}")
+        chosen[name] = _typed(place, name, text, getattr(known[name], "default", None))
+    return chosen
 
 
 def _read_params(words: Sequence[str]) -> dict[str, tuple[str, str]]:

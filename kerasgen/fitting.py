@@ -201,7 +201,7 @@ class Fitting:
             progress.stopped = f"no better validation loss for {self.patience} epochs"
         elif progress.epoch >= self.epochs:
             progress.stopped = _all_done(progress.epoch)
-        _write_log(self.prefix, progress.history)
+        write_log(self.prefix, progress.history)
         best = progress.history[progress.best_epoch]
         bundle.write_config(self.prefix, {**self.document, "best": best, "history": progress.history})
         self.save_state()
@@ -307,7 +307,8 @@ def _all_done(epochs: int) -> str:
     return f"all {epochs} epochs done"
 
 
-def _write_log(prefix: str | Path, history: list[dict[str, float]]) -> None:
+def write_log(prefix: str | Path, history: list[dict[str, float]]) -> None:
+    """Write ``P.log.csv``: one row an epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()

@@ -65,11 +65,18 @@ class Wanted:
 
 
 def write(
-    uri: str, book: Catalogue, save: Callable[[], None], wanted: Sequence[Wanted], threads: int, what: str
+    uri: str,
+    book: Catalogue,
+    save: Callable[[], None],
+    wanted: Sequence[Wanted],
+    threads: int,
+    what: str,
+    instead_of: Sequence[Track] | None = None,
 ) -> Iterator[tuple[Wanted, Track | None]]:
     """Write tracks, one after the other; yields each when it is committed, with None if it holds no value at all.
 
-    The caller holds the writer's lock; ``save`` makes ``book`` the database's catalogue.
+    The caller holds the writer's lock; ``save`` makes ``book`` the database's catalogue. Given ``instead_of``, all are
+    committed in one step when the last is written, and these tracks are gone then.
     """
     from db_ingest.progress import progress
 
@@ -77,6 +84,7 @@ def write(
     rows = [book.stage(item.attribute, item.dataset, item.type, item.source, item.options) for item in wanted]
     save()
     total = sum(book.genome.binned(item.bin).bases for item in wanted)
+    done = []
     with (
         progress(what, total, "bases" if all(item.bin == 1 for item in wanted) else "bins") as advance,
         ThreadPoolExecutor(workers.at_a_time(threads)) as executor,
@@ -88,8 +96,15 @@ def write(
                 book.unstage(item.attribute, item.dataset)
             else:
                 book.put(track)
-            save()
-            yield item, track
+            if instead_of is None:
+                save()
+                yield item, track
+            else:
+                done.append((item, track))
+    if instead_of is not None:
+        book.tracks = [track for track in book.tracks if track not in instead_of]
+        save()
+        yield from done
 
 
 class _Writing:

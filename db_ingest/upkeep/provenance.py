@@ -22,7 +22,7 @@ from db_ingest.masks import Laid, interval_fields, read_mask
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.progress import progress
 from db_ingest.reader import Reader
-from db_ingest.upkeep import importing, merge
+from db_ingest.upkeep import computed, importing, merge
 from db_ingest.upkeep.stored import Damage
 
 _STRETCH = 2**22
@@ -141,6 +141,8 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
             if column is None:
                 raise _NotComparedError(f"source {track.source['path']} has changed since")
             yield [(track, _Source(column.read, column.chromosomes))]
+    elif track.type == computed.TYPE:
+        raise _NotComparedError(f"computed ({track.source['path']}); there is nothing to compare it with")
     elif track.kind == "mask":
         path, options = _source_file(check, track)
         table = read_mask(path, check.naming, track.type, options)

@@ -22,6 +22,7 @@ MODULES = {
     "gen_simulate": "kerasgen.cli.gen_simulate",
     "gen_report": "kerasgen.cli.gen_report",
     "gen_bench_loader": "kerasgen.cli.gen_bench_loader",
+    "gen_embed": "kerasgen.cli.gen_embed",
 }
 HEAVY = ("tensorflow", "jax", "keras", "tiledb", "pandas", "matplotlib", "scipy", "h5py", "numba", "pysam", "sklearn")
 

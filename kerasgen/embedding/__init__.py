@@ -1,0 +1,1 @@
+"""Codes of positions from tracks: the Epi-LSTM autoencoder, its training, and embeddings written for other uses."""

@@ -1,0 +1,122 @@
+"""What a trained bundle says of each position of a database: its embedding, chromosome by chromosome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from db_ingest.catalogue import Track
+from db_ingest.errors import InputError
+from kerasgen.binned import Pair, stored_transformation
+from kerasgen.bundle import Bundle
+from kerasgen.database import Database
+from kerasgen.embedding.frames import Normalisation
+
+
+class Positions(Protocol):
+    """Embeddings of the positions of a genome.
+
+    Attributes:
+        components: numbers a position.
+        bin: bp a position.
+        chromosomes: those that there are embeddings of.
+    """
+
+    components: int
+    bin: int
+    chromosomes: tuple[str, ...]
+
+    def digest(self, chromosomes: Sequence[str]) -> str:
+        """Changes when the embeddings of these chromosomes would."""
+
+    def load(self) -> None:
+        """Load the model; before :meth:`blocks`."""
+
+    def blocks(self, chromosome: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield first bin and ``(bins, components) float32`` of one stretch after another; NaN where there is none."""
+
+
+def open_positions(found: Bundle, database: Database) -> Positions:
+    """The embeddings of a bundle.
+
+    Raises:
+        InputError: a model that has none, or a database that lacks what it needs.
+    """
+    family = found.config["architecture"].get("name")
+    if family != "epilstm":
+        raise InputError(
+            f"{found.model_path}: a model of the family {family or found.config['architecture'].get('file')}; "
+            "expected one that embeds positions: epilstm"
+        )
+    return Codes(found, database)
+
+
+class Codes:
+    """Codes of an autoencoder's bottleneck, computed from the tracks of a database.
+
+    Args:
+        found: the bundle of an Epi-LSTM.
+        database: holds the tracks that it was trained on, of any chromosomes.
+
+    Raises:
+        InputError: a track is missing, or lies on a grid that does not fit.
+    """
+
+    def __init__(self, found: Bundle, database: Database) -> None:
+        config = found.config
+        self._found, self._database = found, database
+        self.bin: int = config["bin"]
+        self.components: int = config["architecture"]["config"]["bottleneck"]
+        self._transformation: str = config["transformation"]
+        self._normalisation = Normalisation.from_json(config["normalisation"])
+        self._tracks = [self._track((celltype, assay)) for celltype, assay in config["tracks"]]
+        having = {name for track in self._tracks for name in track.checksums}
+        self.chromosomes = tuple(name for name in database.genome.names if name in having)
+
+    def _track(self, pair: Pair) -> Track:
+        where = f"{self._database.uri}: {pair[0]}/{pair[1]}"
+        track = next(
+            (t for t in self._database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"), None
+        )
+        if track is None:
+            raise InputError(f"{where}: no such track; expected all that {self._found.model_path} was trained on")
+        if self.bin % track.bin:
+            raise InputError(f"{where}: measured in bins of {track.bin} bp; {self._found.model_path} takes {self.bin}")
+        if stored_transformation(track) not in ("None", self._transformation):
+            raise InputError(
+                f"{where}: was ingested with transform {stored_transformation(track)}; "
+                f"{self._found.model_path} takes {self._transformation}"
+            )
+        return track
+
+    def digest(self, chromosomes: Sequence[str]) -> str:
+        """Changes when the model or the tracks do."""
+        model = hashlib.sha256(self._found.model_path.read_bytes()).hexdigest()
+        values = [[t.bin, stored_transformation(t), *map(t.checksums.get, chromosomes)] for t in self._tracks]
+        return hashlib.sha256(json.dumps([model, values, list(chromosomes)]).encode()).hexdigest()
+
+    def load(self) -> None:
+        """Load the model."""
+        from kerasgen.embedding.coding import Coder
+
+        self._coder = Coder(self._found.load_model(), self._normalisation, max(map(self._bins, self.chromosomes)))
+
+    def blocks(self, chromosome: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Read tracks and encode them, some stretches at a time."""
+
+        def read(low: int, high: int) -> np.ndarray:
+            values = np.empty((len(self._tracks), high - low), np.float32)
+            for row, track in zip(values, self._tracks, strict=True):
+                row[:] = self._database.bins([track], [chromosome], [low * self.bin], high - low, self.bin)[0, :, 0]
+                if stored_transformation(track) != self._transformation:
+                    np.arcsinh(row, out=row)
+            return values
+
+        yield from self._coder.run(read, self._bins(chromosome))
+
+    def _bins(self, chromosome: str) -> int:
+        return -(-self._database.genome.size(chromosome) // self.bin)
