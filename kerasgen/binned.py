@@ -207,7 +207,7 @@ def select(database: Database, celltypes: Sequence[str] | None, assays: Sequence
 
 def stored_transformation(track: Track) -> str:
     """What a track's values went through before they were ingested: a name of :data:`TRANSFORMATIONS`."""
-    return str(track.options.get("transform", "None"))
+    return track.transform
 
 
 def _name(pair: Pair) -> str:
