@@ -5,7 +5,7 @@ A track is a (cell type, assay) pair: in a database a dataset and an attribute. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -128,6 +128,7 @@ def from_database(
     bin: int = 25,
     chroms: Sequence[str] | None = None,
     transformation: str = "arcsinh",
+    leave_out: Collection[Pair] = (),
 ) -> BinnedTracks:
     """Read tracks of a database in bins.
 
@@ -140,6 +141,7 @@ def from_database(
         bin: bp a bin; a track on a grid needs a multiple of its own.
         chroms: chromosomes (default: all).
         transformation: ``"arcsinh"``, of the mean of a bin's bases, or ``"None"``.
+        leave_out: tracks not to read; those that the database lacks don't matter.
 
     Returns:
         The tracks there are among these datasets and attributes, whole chromosomes.
@@ -150,7 +152,9 @@ def from_database(
     """
     if transformation not in TRANSFORMATIONS:
         raise InputError(f"transformation {transformation!r}: expected one of {', '.join(TRANSFORMATIONS)}")
-    tracks = select(database, celltypes, assays)
+    tracks = [t for t in select(database, celltypes, assays) if (t.dataset, t.attribute) not in leave_out]
+    if not tracks:
+        raise InputError(f"{database.uri}: no track is left of those asked for")
     stretches, first = [], 0
     for name in chroms or database.genome.names:
         size = database.genome.sizes[database.genome.index(name)]
