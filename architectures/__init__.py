@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-ARCHITECTURES = {"bpnet": "architectures.bpnet"}
+ARCHITECTURES = {"bpnet": "architectures.bpnet", "avocado": "architectures.avocado"}
 """Families by name."""
 
 

@@ -13,6 +13,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Avocado": "kerasgen.imputation.avocado",
     "Database": "kerasgen.database",
     "KerasgenError": "db_ingest.errors",
     "InputError": "db_ingest.errors",
