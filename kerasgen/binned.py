@@ -164,17 +164,11 @@ def from_database(
     values = np.empty((len(tracks), first), np.float32)
     with show_progress("reading tracks", values.size, "bins") as advance:
         for row, track in enumerate(tracks):
-            before = stored_transformation(track)
-            if before not in ("None", transformation):
-                raise InputError(
-                    f"{database.uri}: {track.dataset}/{track.attribute} was ingested with transform {before}; "
-                    f"it cannot be read as {transformation}"
-                )
             for name, _, begin, end in stretches:
                 for low in range(begin, end, _BINS_AT_A_TIME):
                     high = min(low + _BINS_AT_A_TIME, end)
                     piece = database.bins([track], [name], [(low - begin) * bin], high - low, bin)[0, :, 0]
-                    values[row, low:high] = np.arcsinh(piece) if before != transformation else piece
+                    values[row, low:high] = transformed(database.uri, track, piece, transformation)
                     advance(high - low)
     return BinnedTracks(
         tuple((track.dataset, track.attribute) for track in tracks), values, bin, tuple(stretches), transformation
@@ -207,6 +201,21 @@ def select(database: Database, celltypes: Sequence[str] | None, assays: Sequence
     if not chosen:
         raise InputError(f"{database.uri}: holds no signals")
     return chosen
+
+
+def transformed(uri: str, track: Track, values: np.ndarray, transformation: str) -> np.ndarray:
+    """Values of a track as a transformation leaves them, which is not applied where they have been through it.
+
+    Raises:
+        InputError: they have been through another.
+    """
+    before = stored_transformation(track)
+    if before not in ("None", transformation):
+        raise InputError(
+            f"{uri}: {track.dataset}/{track.attribute} was ingested with transform {before}; "
+            f"it cannot be read as {transformation}"
+        )
+    return np.arcsinh(values) if before != transformation else values
 
 
 def stored_transformation(track: Track) -> str:

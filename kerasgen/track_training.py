@@ -19,7 +19,7 @@ from kerasgen.database import Database
 from kerasgen.training import TrainingResult
 
 if TYPE_CHECKING:
-    from kerasgen.imputation import Avocado
+    from kerasgen.imputation.avocado import Avocado
 
 log = logging.getLogger("kerasgen")
 
@@ -79,7 +79,7 @@ def train_avocado(
         InputError: wrong flags, names or files; nothing has been written then.
         RunError: the loss is not a number.
     """
-    flags = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
+    flags: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
     if not storage.is_remote(tdb_array):
         flags["tdb_array"] = str(Path(tdb_array).resolve())
     _refuse_existing(model_prefix, overwrite)
@@ -109,8 +109,7 @@ def train_avocado(
         "database": {"uri": database.uri, "commit": database.commit},
         "chromosome_models": further,
     }
-    learned = {pair: None for pair in tracks.pairs}
-    for name, other in chromosome_models(model, database, further, learned, epochs, epoch_size):
+    for name, other in chromosome_models(model, database, further, tracks.pairs, epochs, epoch_size):
         other.save(f"{model_prefix}.{name}", {**document, "chromosome_models": []})
     # What others look for comes last, when all that it names is there.
     model.save(model_prefix, document)
@@ -143,7 +142,9 @@ def chromosome_models(
         )  # fmt: skip
         there = [pair for pair, row in zip(every.pairs, every.values, strict=True) if np.isfinite(row).any()]
         if not there:
-            raise InputError(f"{database.uri}: no track has a value on {name}; leave it out of the database's chromosomes")
+            raise InputError(
+                f"{database.uri}: no track has a value on {name}; leave it out of the database's chromosomes"
+            )
         if len(there) < len(every.pairs):
             log.warning("warning: %d tracks have no value on %s", len(every.pairs) - len(there), name)
             every = every.subset(there)
@@ -156,7 +157,7 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
 
 
 def _model(tracks: BinnedTracks, flags: Mapping[str, Any]) -> Avocado:
-    from kerasgen.imputation import Avocado
+    from kerasgen.imputation.avocado import Avocado
 
     given = {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
     return Avocado(

@@ -132,9 +132,17 @@ def _draw_points(ax: Any, panel: Panel, points: np.ndarray) -> None:
 
 
 def draw_browser(
-    path: Path, title: str, chromosome: str, start: int, bin: int, rows: Sequence[Row], label: str = ""
+    path: Path,
+    title: str,
+    chromosome: str,
+    start: int,
+    bin: int,
+    rows: Sequence[Row],
+    label: str = "",
+    *,
+    measured: bool = True,
 ) -> Path:
-    """Draw tracks of a region above each other on one scale; the first, the observed one, also faint behind the others.
+    """Draw tracks of a region above each other on one scale; the observed one also faint behind the others.
 
     Args:
         path: PNG to write.
@@ -143,6 +151,7 @@ def draw_browser(
         bin: bp a bin.
         rows: the tracks, the observed first; each of the others says its mean squared error from that.
         label: of the values.
+        measured: whether there is an observed one.
     """
     bins = len(rows[0].values)
     edges = (start + np.arange(bins + 1) * bin) / 1e3
@@ -151,7 +160,8 @@ def draw_browser(
     bottom = min(0.0, float(known.min())) if len(known) else 0.0
     drawn, axes = plotting.figure(len(rows), 1, width=9.5, height=1.25, sharex=True)
     for ax, row in zip(axes[:, 0], rows, strict=True):
-        if row is not rows[0]:
+        compared = measured and row is not rows[0]
+        if compared:
             _fill(ax, edges, rows[0].values, "#d3d3d3")
         _fill(ax, edges, row.values, row.color, alpha=1.0 if row is rows[0] else 0.75)
         if row.std is not None:
@@ -160,7 +170,7 @@ def draw_browser(
         ax.set_ylim(bottom, top)
         ax.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
         ax.tick_params(labelsize=7)
-        if row is not rows[0]:
+        if compared:
             there = np.isfinite(row.values) & np.isfinite(rows[0].values)
             if there.any():
                 error = float(np.mean((row.values[there] - rows[0].values[there]) ** 2))
