@@ -28,6 +28,7 @@ _HOMES = {
     "shap": "kerasgen.interpretation.shap",
     "simulate": "kerasgen.simulation",
     "train": "kerasgen.training",
+    "train_avocado": "kerasgen.track_training",
 }
 
 __all__ = sorted(_HOMES)

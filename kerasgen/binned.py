@@ -150,6 +150,8 @@ def from_database(
         InputError: unknown dataset, attribute or chromosome, a dataset or attribute without a track, a mask, a grid
             that does not fit, or a track whose own transformation is another.
     """
+    if bin < 1:
+        raise InputError(f"bin {bin}: expected 1 or more bp")
     if transformation not in TRANSFORMATIONS:
         raise InputError(f"transformation {transformation!r}: expected one of {', '.join(TRANSFORMATIONS)}")
     tracks = [t for t in select(database, celltypes, assays) if (t.dataset, t.attribute) not in leave_out]

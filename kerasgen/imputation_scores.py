@@ -43,20 +43,33 @@ class Judge:
     Args:
         opened: the model.
         database: where the tracks are.
+        pairs: the tracks to come.
         pieces: the bins.
         genes, enhancers: annotation files; see :func:`kerasgen.scoring.imputation.annotated_bins`.
 
     Attributes:
         scored: the scores so far.
+
+    Raises:
+        InputError: the database has none of the tracks, or an annotation file is broken.
     """
 
     def __init__(
-        self, opened: TrackModel, database: Database, pieces: list[Piece], *, genes: str | None, enhancers: str | None
+        self,
+        opened: TrackModel,
+        database: Database,
+        pairs: Sequence[Pair],
+        pieces: list[Piece],
+        *,
+        genes: str | None = None,
+        enhancers: str | None = None,
     ) -> None:
         bin = opened.main.bin
         self._opened, self._pieces = opened, pieces
         self._regions = annotated_bins(stretches_of(pieces, bin), bin, genes=genes, enhancers=enhancers)
         self._there = {(track.dataset, track.attribute) for track in database.tracks if track.kind == "signal"}
+        if not self._there.intersection(pairs):
+            raise InputError(f"{database.uri}: the database has none of the imputed tracks to score them by")
         self._kept: dict[Pair, list[np.ndarray]] = {}
         self.scored: list[Scored] = []
         bins = sum(piece.end - piece.first for piece in pieces)
@@ -88,8 +101,6 @@ class Judge:
         """Write the table and the plot; returns their paths."""
         from kerasgen.scoring.imputation_plots import draw_scores
 
-        if not self.scored:
-            raise InputError(f"--scores {prefix}: the database has none of the imputed tracks to score them by")
         table = Path(f"{prefix}.tsv")
         rows = "".join("\t".join(row) + "\n" for row in score_rows(self.scored))
         storage.replace_bytes(table, rows.encode())

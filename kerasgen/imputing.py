@@ -26,6 +26,8 @@ _VALUES_AT_ONCE = 2**27
 """Imputed values that are in memory together: half a gigabyte."""
 _FILES_AT_ONCE = 64
 _BINS_AT_ONCE = 2**20
+_KEPT = ("run", "architecture", "held_out", "validated_on")
+"""What the file of a model with added names keeps of the one that it was made from."""
 
 
 class ImputationResult(NamedTuple):
@@ -153,11 +155,11 @@ def impute(
 
     result = ImputationResult([], existing, {}, [], [], new_model if adding else None)
     judge = None
-    if scores:
+    if scores and todo:
         from kerasgen.imputation_scores import Judge
 
         assert database is not None
-        judge = Judge(opened, database, pieces, genes=genes, enhancers=enhancers)
+        judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
     _write_all(opened, todo, pieces, folder, result, keep_arcsinh=keep_arcsinh, std=std, judge=judge)
     if judge is not None and scores:
         result.files.extend(judge.write(scores))
@@ -206,26 +208,34 @@ def _add(
     kept_out = {*opened.held_out, *opened.validated_on}
     for axis, names in adding:
         is_celltypes = axis == "celltypes"
+        known = model.assays if is_celltypes else model.celltypes
+        strange = {
+            (track.dataset, track.attribute)
+            for track in database.tracks
+            if (track.attribute if is_celltypes else track.dataset) not in known
+        }
         tracks = from_database(
             database,
-            celltypes=names if is_celltypes else model.celltypes,
-            assays=model.assays if is_celltypes else names,
+            **{axis: names},
             bin=model.bin,
             chroms=[stretch.chromosome for stretch in model.stretches],
             transformation=model.transformation,
-            leave_out=kept_out,
+            leave_out=kept_out | strange,
         )
+        for name in names:
+            if name not in getattr(tracks, axis):
+                raise InputError(f"--add_{axis} {name}: has no track of what the model knows ({', '.join(known[:12])})")
         fit = model.fit_celltypes if is_celltypes else model.fit_assays
         fit(tracks, n_epochs=epochs)
     further = [name for name in opened.chromosomes if name not in {s.chromosome for s in model.stretches}]
-    document = {
-        **{key: opened.document[key] for key in ("run", "architecture", "held_out", "validated_on")
-           if key in opened.document},
+    kept = {key: opened.document[key] for key in _KEPT if key in opened.document}
+    document: dict[str, Any] = {
+        **kept,
         "chromosomes": opened.sizes,
         "database": {"uri": database.uri, "commit": database.commit},
-        "made_from": {"model": opened.prefix, "added": {axis: names for axis, names in adding}},
+        "made_from": {"model": opened.prefix, "added": dict(adding)},
         "chromosome_models": further,
-    }  # fmt: skip
+    }
     for name, other in chromosome_models(model, database, further, model.experiments):
         other.save(f"{prefix}.{name}", {**document, "chromosome_models": []})
     model.save(prefix, document)

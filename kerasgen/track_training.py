@@ -79,7 +79,9 @@ def train_avocado(
         InputError: wrong flags, names or files; nothing has been written then.
         RunError: the loss is not a number.
     """
-    flags: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
+    flags: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()
+    }
     if not storage.is_remote(tdb_array):
         flags["tdb_array"] = str(Path(tdb_array).resolve())
     _refuse_existing(model_prefix, overwrite)
@@ -137,8 +139,8 @@ def chromosome_models(
     for number, name in enumerate(chromosomes):
         log.info("chromosome %s (%d of %d): its genome factors", name, number + 1, len(chromosomes))
         every = from_database(
-            database, celltypes=model.celltypes, assays=model.assays, bin=model.bin, chroms=[name],
-            transformation=model.transformation, leave_out=_others(database, pairs),
+            database, bin=model.bin, chroms=[name], transformation=model.transformation,
+            leave_out=_others(database, pairs),
         )  # fmt: skip
         there = [pair for pair, row in zip(every.pairs, every.values, strict=True) if np.isfinite(row).any()]
         if not there:

@@ -14,7 +14,7 @@ TRACK_FLAGS: dict[str, Flag] = {
     "celltypes": Flag("datasets to learn from (default: all that have one of the assays)", many=True, group=_DATA,
                       metavar="CELLTYPE"),
     "assays": Flag("attributes to learn from (default: all signals)", many=True, group=_DATA, metavar="ASSAY"),
-    "bin": Flag("bp a bin; a track on a grid needs a multiple of its own", int, group=_DATA, metavar="BP"),
+    "bin": Flag("bp a bin", int, group=_DATA, metavar="BP"),
     "transformation": Flag(
         "of the mean of a bin's bases; not applied again where the catalogue says that a file's values have been "
         "through it",
