@@ -13,7 +13,7 @@ import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
-from kerasgen import bundle
+from kerasgen import backend, bundle
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.database import Database
 from kerasgen.training import TrainingResult
@@ -91,7 +91,12 @@ def train_avocado(
     if twice:
         raise InputError(f"--hold_out and --validate_on both name {':'.join(twice[0])}; expected it in one of them")
     further = _further_chromosomes(database, train_chroms) if per_chromosome else []
+    settings = _settings(flags)
+    patience = _patience(patience, validating)
     storage.require_writable(Path(model_prefix).parent)
+
+    backend.load()
+    from kerasgen.imputation.avocado import Avocado
 
     tracks = from_database(
         database, celltypes=celltypes, assays=assays, bin=bin, chroms=train_chroms, transformation=transformation,
@@ -99,8 +104,9 @@ def train_avocado(
     )  # fmt: skip
     valid = _one_by_one(database, validating, tracks) if validating else None
     began = time.monotonic()
-    model = _model(tracks, flags)
-    patience = _patience(patience, valid)
+    model = Avocado(
+        tracks.celltypes, tracks.assays, preset=preset, n_models=n_models, seed=seed, **settings
+    )  # fmt: skip
     rows = model.fit(tracks, valid, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling, patience=patience)
     document = {
         "run": flags,
@@ -158,33 +164,28 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
     return every - set(pairs)
 
 
-def _model(tracks: BinnedTracks, flags: Mapping[str, Any]) -> Avocado:
-    from kerasgen.imputation.avocado import Avocado
-
-    given = {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
-    return Avocado(
-        tracks.celltypes, tracks.assays, preset=flags["preset"], n_models=flags["n_models"], seed=flags["seed"],
-        **_settings(flags["model_params"]), **given,
-    )  # fmt: skip
-
-
-def _settings(params: Sequence[str] | None) -> dict[str, Any]:
-    """``--model_params`` as settings."""
-    from kerasgen.imputation.settings import Settings
+def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """``--model_params`` and flags that are settings too; what no model could have is refused here already."""
+    from kerasgen.imputation.settings import Settings, resolve
     from kerasgen.params import read_params, typed
 
     known = dataclasses.asdict(Settings())
     chosen = {}
-    for name, (text, place) in read_params(params or ()).items():
+    for name, (text, place) in read_params(flags["model_params"] or ()).items():
         if name not in known:
             raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join(known)}")
         # A setting that is not given by default is a number.
         chosen[name] = typed(place, name, text, 0.0 if known[name] is None else known[name])
+    chosen |= {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
+    resolve(flags["preset"], **chosen)
+    for name, value in {name: flags[name] for name in ("n_models", "epochs", "epoch_size", "patience")}.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected 1 or more")
     return chosen
 
 
-def _patience(patience: int | None, valid: BinnedTracks | None) -> int | None:
-    if patience is not None and valid is None:
+def _patience(patience: int | None, validating: Sequence[Pair]) -> int | None:
+    if patience is not None and not validating:
         raise InputError("--patience needs tracks to judge by; give --validate_on CELLTYPE:ASSAY")
     return patience
 

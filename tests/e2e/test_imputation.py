@@ -59,11 +59,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sizes").write_text("".join(f"{name}\t{size}\n" for name, size in SIZES.items()))
     (folder / "genes.bed").write_text("chr1\t5000\t9000\tA\t0\t+\nchr1\t20000\t22000\tB\t0\t-\n")
     (folder / "meta.tsv").write_text("name\ttissue\nE1\tblood\nE2\tblood\nE3\tlung\n")
-    assert run(INGEST, "--tdb_array", folder / "db", "--tiledb_metadata", folder / "samples.tsv", "--attribute_config_file",
-               folder / "types.yaml", "--chrom_sizes", folder / "sizes") == 0  # fmt: skip
+    assert run(INGEST, "--tdb_array", folder / "db", "--tiledb_metadata", folder / "samples.tsv",
+               "--attribute_config_file", folder / "types.yaml", "--chrom_sizes", folder / "sizes") == 0  # fmt: skip
     train = ["--architecture_spec", "avocado", "--tdb_array", folder / "db", *SMALL]
-    assert run(TRAIN, *train, "--model_prefix", folder / "m", "--hold_out", "E1:H3K4me3", "--validate_on", "E2:H3K36me3",
-               "--patience", 2, "--n_models", 2) == 0  # fmt: skip
+    assert run(TRAIN, *train, "--model_prefix", folder / "m", "--hold_out", "E1:H3K4me3",
+               "--validate_on", "E2:H3K36me3", "--patience", 2, "--n_models", 2) == 0  # fmt: skip
     assert run(TRAIN, *train, "--model_prefix", folder / "each", "--train_chroms", "chr1", "--per_chromosome",
                "--celltypes", "E1", "E2", "E3", "--assays", *ASSAYS[:2], "--preset", "published",
                "--epoch_size", 4) == 0  # fmt: skip
@@ -113,8 +113,8 @@ def test_missing_track_is_imputed_as_the_model_predicts_it(folder, tmp_path, cap
 def test_range_arcsinh_kept_and_deviation_are_those_of_the_model(folder, tmp_path):
     from kerasgen import Avocado
 
-    assert run(IMPUTE, "--model", folder / "m.keras", "-c", "E1", "-a", "H3K4me3", "H3K9me3", "--chrom", "chr2", "--start",
-               1010, "--end", 2000, "--keep_arcsinh", "--std", "--out_dir", tmp_path) == 0  # fmt: skip
+    assert run(IMPUTE, "--model", folder / "m.keras", "-c", "E1", "-a", "H3K4me3", "H3K9me3", "--chrom", "chr2",
+               "--start", 1010, "--end", 2000, "--keep_arcsinh", "--std", "--out_dir", tmp_path) == 0  # fmt: skip
     assert len(list(tmp_path.iterdir())) == 4
     model = Avocado.load(folder / "m")
     first = model.stretches[1].first + 40
@@ -136,7 +136,8 @@ def test_scores_stand_beside_baselines_and_say_what_was_seen(folder, tmp_path, c
 
     words = ["--model", folder / "m", "-a", "H3K4me3", "--out_dir", tmp_path, "--keep_arcsinh"]
     assert run(IMPUTE, *words, "--scores", tmp_path / "s", "--genes", folder / "genes.bed", "--plot_region",
-               "chr1:5000-9000", "--plot_embeddings", tmp_path / "e.png", "--metadata", folder / "meta.tsv") == 0  # fmt: skip
+               "chr1:5000-9000", "--plot_embeddings", tmp_path / "e.png", "--metadata",
+               folder / "meta.tsv") == 0  # fmt: skip
     header, *rows = [line.split("\t") for line in (tmp_path / "s.tsv").read_text().splitlines()]
     assert header == ["celltype", "assay", "seen", "source", "mse_global", "mse_1obs", "mse_1imp", "mse_prom",
                       "mse_gene", "pearson", "spearman"]  # fmt: skip
@@ -179,8 +180,8 @@ def test_added_cell_type_and_assay_leave_the_old_ones_as_they_were(folder, tmp_p
     from kerasgen import Avocado
 
     added = ["--add_celltypes", "E4", "--add_assays", "H3K9me3", "--add_epochs", 2]
-    assert run(IMPUTE, "--model", folder / "each", *added, "--new_model", tmp_path / "more", "--all_missing", "--out_dir",
-               tmp_path) == 0  # fmt: skip
+    assert run(IMPUTE, "--model", folder / "each", *added, "--new_model", tmp_path / "more", "--all_missing",
+               "--out_dir", tmp_path) == 0  # fmt: skip
     assert (tmp_path / "E4.H3K9me3.bigwig").is_file()
     old, new = Avocado.load(folder / "each"), Avocado.load(tmp_path / "more")
     assert new.celltypes == [*old.celltypes, "E4"]
@@ -264,6 +265,8 @@ def test_wrong_words_are_one_line_and_leave_nothing(folder, tmp_path, capsys, wo
         ),
         ("--model_params n_nodes=few", "n_nodes is 'few'; expected a whole number"),
         ("--patience 3", "--patience needs tracks to judge by; give --validate_on CELLTYPE:ASSAY"),
+        ("--n_models 0", "--n_models 0: expected 1 or more"),
+        ("--batch_size 0", "batch_size 0: expected at least 1"),
         ("--bin 0", "bin 0: expected 1 or more bp"),
         ("--transformation None --hold_out E1:H3K4me3 --preset best", "invalid choice: 'best'"),
         ("--jitter 10", "--jitter is no flag of --architecture_spec avocado"),
