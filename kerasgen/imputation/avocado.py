@@ -16,9 +16,9 @@ from db_ingest.progress import progress as show_progress
 from kerasgen.binned import BinnedTracks, Pair, Stretch, from_arrays
 from kerasgen.imputation import files
 from kerasgen.imputation.context import Context
-
 from kerasgen.imputation.member import Member, Row
 from kerasgen.imputation.sampling import Experiments
+from kerasgen.imputation.scales import Scale, guess, measure
 from kerasgen.imputation.settings import SAMPLINGS, Settings, resolve
 
 log = logging.getLogger("kerasgen")
@@ -83,6 +83,7 @@ class Avocado:
         self._positions = n_genomic_positions
         self._stretches: tuple[Stretch, ...] = ()
         self._floor = -np.inf
+        self._scales: dict[Pair, Scale] = {}
         self._tracks: BinnedTracks | None = None
         self._made_context: Context | None = None
         self._turns = 0
@@ -253,6 +254,7 @@ class Avocado:
         tracks = self._known(_binned(X))
         other = copy.copy(self)
         other._positions, other._stretches, other._experiments, other.history = None, (), [], []
+        other._scales = dict(self._scales)
         other._members = [member.grown("celltype", 0) for member in self._members]
         other._check_grid(tracks)
         other._take(tracks, anew=True)
@@ -411,8 +413,8 @@ class Avocado:
 
     def _state(self) -> dict[str, Any]:
         """What an addition that fails leaves as it was."""
-        lists = {name: list(self.__dict__[name]) for name in ("_celltypes", "_assays", "_experiments", "history")}
-        return {**self.__dict__, **lists}
+        names = ("_celltypes", "_assays", "_experiments", "history", "_scales")
+        return {**self.__dict__, **{name: copy.copy(self.__dict__[name]) for name in names}}
 
     def _known(self, tracks: BinnedTracks) -> BinnedTracks:
         """The tracks, all of known names and with a value."""
@@ -448,6 +450,8 @@ class Avocado:
             self.bin, self.transformation = tracks.bin, tracks.transformation
             for member in self._members:
                 member.start_genome(tracks.stretches)
+        for pair, values in zip(tracks.pairs, tracks.values, strict=True):
+            self._scales[pair] = measure(values)
         least = float(np.nanmin(tracks.values))
         self._floor = min(least, self._floor) if self._experiments else least
         self._experiments += [pair for pair in tracks.pairs if pair not in self._experiments]
@@ -459,12 +463,21 @@ class Avocado:
         return self._made_context
 
     def _indexed(self, tracks: BinnedTracks) -> Experiments:
+        """Tracks as the model sees them: places of names, and values in its units."""
         celltypes, assays = zip(*tracks.pairs, strict=True)
+        values = tracks.values
+        if self.settings.scaled:
+            scales = np.array([self._scale(pair) for pair in tracks.pairs], np.float32)
+            values = (values - scales[:, :1]) / scales[:, 1:]
         return Experiments(
-            tracks.values,
+            values,
             np.array([self._celltypes.index(name) for name in celltypes], np.int64),
             np.array([self._assays.index(name) for name in assays], np.int64),
         )
+
+    def _scale(self, pair: Pair) -> Scale:
+        """Mean and spread of a track; guessed where it was not trained on."""
+        return self._scales[pair] if pair in self._scales else guess(self._scales, *pair)
 
     def _each(self, pairs: Sequence[Pair], start: int, end: int | None) -> np.ndarray:
         """Of each model, ``(models, pairs, bins) float32``."""
@@ -482,8 +495,12 @@ class Avocado:
         out = np.empty((self.n_models, len(index), last - start), np.float32)
         for number, member in enumerate(self._members):
             for first, values in member.impute(index, start, last, self._context()):
-                out[number, :, first - start : first - start + values.shape[1]] = np.maximum(values, self._floor)
-        return out
+                out[number, :, first - start : first - start + values.shape[1]] = values
+        if self.settings.scaled:
+            scales = np.array([self._scale(pair) for pair in pairs], np.float32).reshape(-1, 2)
+            out *= scales[:, 1:]
+            out += scales[:, :1]
+        return np.maximum(out, np.float32(self._floor), out=out)
 
     def _require_fitted(self) -> None:
         if not self._stretches:

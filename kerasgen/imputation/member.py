@@ -16,7 +16,7 @@ from kerasgen.binned import Stretch
 from kerasgen.imputation.context import Context, columns
 from kerasgen.imputation.genome import SPANS, GenomeFactors
 from kerasgen.imputation.network import Imputer, Trainer
-from kerasgen.imputation.sampling import Experiments, batches
+from kerasgen.imputation.sampling import Batch, Experiments, batches
 from kerasgen.imputation.settings import Settings
 
 log = logging.getLogger("kerasgen")
@@ -113,14 +113,8 @@ class Member:
             RunError: the loss is not a number.
         """
         assert self.genome is not None
-        settings, genome = self.settings, self.genome if self.genome.width else None
-        trained, rows = (lambda path: learn == "all"), None
-        if learn in EMBEDDINGS:
-            place = EMBEDDINGS[learn]
-            trained = lambda path: path == place  # noqa: E731
-            rows = {place: np.arange(self._variable(place).shape[0]) >= first_new}
-        moves_genome = genome is not None and learn in ("all", "genome")
-        trainer = Trainer(self.network, trained, rows, moves_genome, settings.weight_decay)
+        settings, moves_genome = self.settings, learn in ("all", "genome")
+        trainer = self.trainer(learn, first_new)
         rng = np.random.default_rng([self.seed, 2, turn])
         source = batches(experiments, settings, sampling, epochs * steps, rng, context)
         history: list[Row] = []
@@ -129,11 +123,7 @@ class Member:
             rate = settings.learning_rate
             if settings.schedule == "cosine":
                 rate *= (1 + math.cos(math.pi * epoch / epochs)) / 2
-            ratio = (settings.genome_learning_rate or settings.learning_rate) / settings.learning_rate
-            losses = [
-                self._step(trainer, genome, moves_genome, batch, rate, ratio)
-                for batch in (next(source) for _ in range(steps))
-            ]
+            losses = [self.step(trainer, next(source), rate, moves_genome) for _ in range(steps)]
             row = {"epoch": epoch + 1, "loss": float(np.mean([keras.ops.convert_to_numpy(loss) for loss in losses]))}
             if not math.isfinite(row["loss"]):
                 raise RunError(f"the loss of epoch {epoch + 1} is not a number; lower the learning rate ({rate:g})")
@@ -146,13 +136,46 @@ class Member:
             report(epoch, history[-1])
             if validation is not None and epoch - best[1] >= patience:
                 break
-        source.close()
         self._settle(trainer)
         if best[2] is not None:
             self._restore(best[2])
-        if genome is not None:
-            genome.forget_moments()
+        self.genome.forget_moments()
         return history
+
+    def trainer(self, learn: str = "all", first_new: int = 0) -> Trainer:
+        """What steps the network; see :meth:`fit`."""
+        rows = None
+        if learn in EMBEDDINGS:
+            place = EMBEDDINGS[learn]
+            rows = {place: np.arange(self._variable(place).shape[0]) >= first_new}
+        return Trainer(
+            self.network,
+            lambda path: learn == "all" or path == EMBEDDINGS.get(learn),
+            rows,
+            learn in ("all", "genome"),
+            self.settings.weight_decay,
+        )
+
+    def step(self, trainer: Trainer, batch: Batch, rate: float, moves_genome: bool = True) -> Any:
+        """One step of training; the loss, on the device.
+
+        Args:
+            trainer: of :meth:`trainer`.
+            batch: positions and inputs.
+            rate: the learning rate of the network.
+            moves_genome: whether the genome's factors learn.
+        """
+        assert self.genome is not None
+        settings, genome = self.settings, self.genome
+        if not genome.width:
+            return trainer(batch.inputs, None, rate)[0]
+        if not moves_genome:
+            return trainer(batch.inputs, genome.gather(batch.positions), rate)[0]
+        ratio = (settings.genome_learning_rate or settings.learning_rate) / settings.learning_rate
+        rows, factors = genome.begin_step(batch.positions, rate * ratio)
+        loss, gradient = trainer(batch.inputs, factors, rate)
+        genome.end_step(rows, keras.ops.convert_to_numpy(gradient))
+        return loss
 
     def impute(
         self, pairs: Sequence[tuple[int, int]], start: int, end: int, context: Context | None
@@ -186,18 +209,6 @@ class Member:
                 errors += float(np.nansum(wrong**2))
                 count += int((~np.isnan(wrong)).sum())
         return errors / max(count, 1)
-
-    def _step(
-        self, trainer: Trainer, genome: GenomeFactors | None, moves: bool, batch: Any, rate: float, ratio: float
-    ) -> Any:
-        if genome is None:
-            return trainer(batch.inputs, None, rate)[0]
-        if not moves:
-            return trainer(batch.inputs, genome.gather(batch.positions), rate)[0]
-        rows, factors = genome.begin_step(batch.positions, rate * ratio)
-        loss, gradient = trainer(batch.inputs, factors, rate)
-        genome.end_step(rows, keras.ops.convert_to_numpy(gradient))
-        return loss
 
     def _settle(self, trainer: Trainer) -> None:
         """Bring the network and the genome's factors to where training is."""

@@ -40,7 +40,7 @@ class Trainer:
         self.model = model
         variables = model.trainable_variables
         learns = [trained(variable.path) for variable in variables]
-        masks = [(rows or {}).get(variable.path) for variable in variables]
+        masks = [None if rows is None else rows.get(variable.path) for variable in variables]
         self._weights = [ops.convert_to_tensor(variable) for variable in variables]
         self._more = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
         self._learning = [place for place, yes in enumerate(learns) if yes]
@@ -74,8 +74,9 @@ class Trainer:
             for i, place in enumerate(places):
                 g = of_weights[i]
                 shrink = 1 - rate * weight_decay
-                if masks[place] is not None:
-                    learned = ops.convert_to_tensor(masks[place].astype(np.float32)[:, None])
+                mask = masks[place]
+                if mask is not None:
+                    learned = ops.convert_to_tensor(mask.astype(np.float32)[:, None])
                     g, shrink = g * learned, 1 - rate * weight_decay * learned
                 first.append(BETA_1 * moments[0][i] + (1 - BETA_1) * g)
                 second.append(BETA_2 * moments[1][i] + (1 - BETA_2) * ops.square(g))
@@ -189,7 +190,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, reduce_retracing=True)
+        return tf.function(function, reduce_retracing=True, autograph=False)
     if keras.backend.backend() == "jax":
         import jax
 
@@ -198,7 +199,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _gradient(loss_of: Callable[..., Any], genome: bool) -> Callable[..., Any]:
-    """A function of ``loss_of``'s arguments that returns ``((loss, rest), (of the weights, of the factors or None))``."""
+    """A function of the same arguments that returns ``((loss, rest), (of the weights, of the factors or None))``."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -22,6 +22,8 @@ class Settings:
         n_layers, n_nodes: dense layers, and the units of each.
         context: whether the model also sees the other tracks around the bin (:class:`kerasgen.imputation.context`).
         residual: whether the network's output is added to the mean of the assay in the other cell types.
+        scaled: whether the model learns in units of each track's own mean and standard deviation; those of a track that
+            was not measured are guessed from its cell type's and its assay's other tracks.
         genome_dropout: share of the genome's factors that each training step sets to 0.
         track_dropout: share of the other tracks that each training sample does without.
         weight_decay: of the network's weights, as in AdamW.
@@ -47,6 +49,7 @@ class Settings:
     n_nodes: int = 2048
     context: bool = False
     residual: bool = False
+    scaled: bool = False
     genome_dropout: float = 0.0
     track_dropout: float = 0.0
     weight_decay: float = 0.0
@@ -101,6 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "n_nodes": 256,
         "context": True,
         "residual": True,
+        "scaled": True,
         "batch_size": 10000,
         "schedule": "cosine",
         "sampling": "permuted",
