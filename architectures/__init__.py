@@ -17,7 +17,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-ARCHITECTURES = {"bpnet": "architectures.bpnet", "epilstm": "architectures.epilstm"}
+ARCHITECTURES = {
+    "bpnet": "architectures.bpnet",
+    "avocado": "architectures.avocado",
+    "epilstm": "architectures.epilstm",
+}
 """Families by name."""
 
 

@@ -104,6 +104,16 @@ class Track(_OfFile):
         return f"{self.dataset} {self.attribute}"
 
     @property
+    def transform(self) -> str:
+        """What the values had been through before they were ingested: ``"None"`` or ``"arcsinh"``."""
+        return str(self.options.get("transform", "None"))
+
+    @property
+    def unit(self) -> str:
+        """What the values are measured in, as whoever ingested them says; often nothing."""
+        return str(self.options.get("unit", ""))
+
+    @property
     def member(self) -> str:
         """Name of the array that holds the track."""
         from db_ingest.schema import member

@@ -118,4 +118,11 @@ def _cells(track: Track) -> str:
     dtype = {"signal": "float32", "counts": "uint16", "mask": "uint8"}[track.folder]
     grid = "" if track.bin == 1 else f" a {track.bin} bp"
     levels = ", ".join(f"{level.aggregation}@{level.bin}" for level in track.levels)
-    return f"{dtype}{grid}" + (f" + {levels}" if levels else "")
+    return f"{dtype}{grid}" + (f" + {levels}" if levels else "") + measured(track)
+
+
+def measured(track: Track) -> str:
+    """What the values of a track are, as the end of a phrase: nothing where it was not said."""
+    said = [track.unit] if track.unit else []
+    said += [track.transform] if track.transform != "None" else []
+    return f" ({', '.join(said)})" if said else ""

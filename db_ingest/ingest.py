@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import Track
+from db_ingest.catalogue import Level, Track
 from db_ingest.errors import InputError
 from db_ingest.plan import Checked, Plan, Request, existing_catalogue, make_plan
 from db_ingest.workers import get_ready
@@ -26,6 +27,7 @@ class IngestResult:
         unchanged: tracks that were there already, from the same file and settings.
         report: the sanity report on the datasets named; None after a dry run.
         estimate: ``bases``, ``seconds``, ``memory_bytes`` and ``disk_bytes`` of the work.
+        levels: signals that were kept in bins as well, and the level that each got.
     """
 
     uri: str
@@ -33,6 +35,7 @@ class IngestResult:
     unchanged: list[Checked] = field(default_factory=list)
     report: Report | None = None
     estimate: dict[str, float] = field(default_factory=dict)
+    levels: list[tuple[Track, Level]] = field(default_factory=list)
 
 
 def ingest(
@@ -44,6 +47,7 @@ def ingest(
     chrom_alias: str | None = None,
     attribute_config: str | None = None,
     attribute_config_file: str | None = None,
+    levels: Sequence[int] | None = None,
     overwrite: bool = False,
     workers: int = 1,
     threads: int = 0,
@@ -66,6 +70,8 @@ def ingest(
         attribute_config: a preset of attribute types: ``encode_pipeline``, ``encode_pipeline_with_controls`` or
             ``generic_bigwig``.
         attribute_config_file: attribute and type, tab separated, or YAML with options.
+        levels: bp a bin: keep the mean of the signals of the samples table in bins as well, as
+            :func:`db_ingest.upkeep.levels.levels` does. Tracks that have them already keep them.
         overwrite: replace tracks whose file or settings have changed; refused otherwise.
         workers: processes that read and write.
         threads: threads a worker; 0 shares the cores among the workers.
@@ -96,12 +102,17 @@ def ingest(
         scheduler=scheduler,
         cache_dir=cache_dir,
     )
+    if levels:
+        from db_ingest.upkeep.levels import check_bins
+
+        levels = check_bins(levels, flag="--levels")
+    levels = levels or ()
     if dry_run:
-        return _result(make_plan(request))
+        return _result(_plan(request, levels))
     existing_catalogue(tdb_array)
     get_ready(workers, scheduler)
     with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
-        plan = make_plan(request)
+        plan = _plan(request, levels)
         result = _result(plan)
         if plan.todo or plan.sequence:
             from db_ingest.writer import write
@@ -117,11 +128,36 @@ def ingest(
                     lock.check()
                     storage.remove_contents(tdb_array, keep=(storage.LOCK_NAME,))
                 raise
+        if levels:
+            result.levels = _add_levels(plan, levels, lock.check)
 
     from db_ingest import report
 
     result.report = report.check(str(tdb_array), catalogues.load(tdb_array), plan.datasets)
     return result
+
+
+def _plan(request: Request, levels: Sequence[int]) -> Plan:
+    """The plan of a request, whose grids the levels fit."""
+    plan = make_plan(request)
+    for item in (*plan.todo, *plan.unchanged):
+        for size in levels:
+            if size % item.options.get("bin", 1):
+                raise InputError(
+                    f"--levels {size}: {item.cell.dataset} {item.cell.attribute.name} was measured in bins of "
+                    f"{item.options['bin']} bp; expected a multiple"
+                )
+    return plan
+
+
+def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) -> list[tuple[Track, Level]]:
+    """Keep the signals of a plan in bins as well."""
+    from db_ingest.upkeep.levels import add_levels
+
+    book = catalogues.load(plan.uri)
+    found = [book.find(*item.cell.name) for item in (*plan.todo, *plan.unchanged)]
+    signals = [track for track in found if track is not None and track.kind == "signal"]
+    return add_levels(plan.uri, book, signals, levels, check=check).written
 
 
 def _result(plan: Plan) -> IngestResult:

@@ -13,12 +13,14 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Avocado": "kerasgen.imputation.avocado",
     "Database": "kerasgen.database",
     "KerasgenError": "db_ingest.errors",
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
     "as_tf_dataset": "kerasgen.feeding",
     "embed": "kerasgen.embedding.embed",
+    "impute": "kerasgen.imputing",
     "ingest": "db_ingest.ingest",
     "open_bundle": "kerasgen.bundle",
     "predict_tdb": "kerasgen.prediction",
@@ -27,6 +29,7 @@ _HOMES = {
     "shap": "kerasgen.interpretation.shap",
     "simulate": "kerasgen.simulation",
     "train": "kerasgen.training",
+    "train_avocado": "kerasgen.track_training",
     "train_epilstm": "kerasgen.embedding.training",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from kerasgen.batches import BatchBuilder, keep_accepted
 from kerasgen.device_model import DeviceModel, on_device
 from kerasgen.loading.sources import Source
 from kerasgen.losses import MaskedMSE, MultinomialNLL
+from kerasgen.params import read_params, typed
 from kerasgen.regions import Plan
 from kerasgen.spec import DataSpec
 
@@ -90,71 +91,20 @@ def configure(
     module: ModuleType, spec: DataSpec, params: Sequence[str] | None, weights: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The architecture's config, and the loss weights, which a params file of kerasAC's may hold too."""
-    chosen = settings(module, params, weights)
-    weights.update({name: chosen.pop(name) for name in weights if name in chosen})
+    known = {f.name: f for f in fields(module.Config)}
+    chosen: dict[str, Any] = {}
+    for name, (text, place) in read_params(params or ()).items():
+        if name in weights:
+            weights[name] = text
+            continue
+        if name not in known:
+            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
+        chosen[name] = typed(place, name, text, getattr(known[name], "default", None))
     inputs, outputs = ([channels.shape for channels in side] for side in (spec.inputs, spec.outputs))
     try:
         return module.Config.from_data(inputs, outputs, **chosen), weights
     except (ValueError, TypeError) as error:
         raise InputError(f"the architecture cannot be built: {error}") from error
-
-
-def settings(module: ModuleType, params: Sequence[str] | None, others: Collection[str] = ()) -> dict[str, Any]:
-    """What ``--model_params`` says of the settings of a family's ``Config``, each of the type of its default.
-
-    Args:
-        module: the family.
-        params: ``name=value`` words, or files of two columns.
-        others: names of more that are taken, as text.
-
-    Raises:
-        InputError: an unknown name, or a value of another type.
-    """
-    known = {f.name: f for f in fields(module.Config)}
-    chosen: dict[str, Any] = {}
-    for name, (text, place) in _read_params(params or ()).items():
-        if name in others:
-            chosen[name] = text
-            continue
-        if name not in known:
-            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *others])}")
-        chosen[name] = _typed(place, name, text, getattr(known[name], "default", None))
-    return chosen
-
-
-def _read_params(words: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Parameters as ``name=value`` words or files of two columns: name -> text and where it stands."""
-    result = {}
-    for word in words:
-        if "=" in word:
-            name, _, text = word.partition("=")
-            result[name] = (text, f"--model_params {word}")
-            continue
-        path = Path(word)
-        if not path.is_file():
-            raise InputError(f"--model_params {word}: neither name=value nor a file of names and values")
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            parts = line.split()
-            if not parts or line.startswith("#"):
-                continue
-            if len(parts) != 2:
-                raise InputError(f"{path}:{number}: expected a name and a value, got {line.strip()[:60]!r}")
-            result[parts[0]] = (parts[1], f"{path}:{number}")
-    return result
-
-
-def _typed(place: str, name: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise InputError(f"{place}: {name} is {text!r}; expected true or false")
-        return text.lower() == "true"
-    if isinstance(default, (int, float)):
-        try:
-            return type(default)(text)
-        except ValueError:
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            raise InputError(f"{place}: {name} is {text!r}; expected {kind}") from None
-    return text
 
 
 def resolve_weights(

@@ -5,7 +5,7 @@ A track is a (cell type, assay) pair: in a database a dataset and an attribute. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -128,6 +128,7 @@ def from_database(
     bin: int = 25,
     chroms: Sequence[str] | None = None,
     transformation: str = "arcsinh",
+    leave_out: Collection[Pair] = (),
 ) -> BinnedTracks:
     """Read tracks of a database in bins.
 
@@ -140,6 +141,7 @@ def from_database(
         bin: bp a bin; a track on a grid needs a multiple of its own.
         chroms: chromosomes (default: all).
         transformation: ``"arcsinh"``, of the mean of a bin's bases, or ``"None"``.
+        leave_out: tracks not to read; those that the database lacks don't matter.
 
     Returns:
         The tracks there are among these datasets and attributes, whole chromosomes.
@@ -148,9 +150,13 @@ def from_database(
         InputError: unknown dataset, attribute or chromosome, a dataset or attribute without a track, a mask, a grid
             that does not fit, or a track whose own transformation is another.
     """
+    if bin < 1:
+        raise InputError(f"bin {bin}: expected 1 or more bp")
     if transformation not in TRANSFORMATIONS:
         raise InputError(f"transformation {transformation!r}: expected one of {', '.join(TRANSFORMATIONS)}")
-    tracks = select(database, celltypes, assays)
+    tracks = [t for t in select(database, celltypes, assays) if (t.dataset, t.attribute) not in leave_out]
+    if not tracks:
+        raise InputError(f"{database.uri}: no track is left of those asked for")
     stretches, first = [], 0
     for name in chroms or database.genome.names:
         size = database.genome.sizes[database.genome.index(name)]
@@ -160,17 +166,11 @@ def from_database(
     values = np.empty((len(tracks), first), np.float32)
     with show_progress("reading tracks", values.size, "bins") as advance:
         for row, track in enumerate(tracks):
-            before = stored_transformation(track)
-            if before not in ("None", transformation):
-                raise InputError(
-                    f"{database.uri}: {track.dataset}/{track.attribute} was ingested with transform {before}; "
-                    f"it cannot be read as {transformation}"
-                )
             for name, _, begin, end in stretches:
                 for low in range(begin, end, _BINS_AT_A_TIME):
                     high = min(low + _BINS_AT_A_TIME, end)
                     piece = database.bins([track], [name], [(low - begin) * bin], high - low, bin)[0, :, 0]
-                    values[row, low:high] = np.arcsinh(piece) if before != transformation else piece
+                    values[row, low:high] = transformed(database.uri, track, piece, transformation)
                     advance(high - low)
     return BinnedTracks(
         tuple((track.dataset, track.attribute) for track in tracks), values, bin, tuple(stretches), transformation
@@ -205,9 +205,24 @@ def select(database: Database, celltypes: Sequence[str] | None, assays: Sequence
     return chosen
 
 
+def transformed(uri: str, track: Track, values: np.ndarray, transformation: str) -> np.ndarray:
+    """Values of a track as a transformation leaves them, which is not applied where they have been through it.
+
+    Raises:
+        InputError: they have been through another.
+    """
+    before = stored_transformation(track)
+    if before not in ("None", transformation):
+        raise InputError(
+            f"{uri}: {track.dataset}/{track.attribute} was ingested with transform {before}; "
+            f"it cannot be read as {transformation}"
+        )
+    return np.arcsinh(values) if before != transformation else values
+
+
 def stored_transformation(track: Track) -> str:
     """What a track's values went through before they were ingested: a name of :data:`TRANSFORMATIONS`."""
-    return str(track.options.get("transform", "None"))
+    return track.transform
 
 
 def _name(pair: Pair) -> str:

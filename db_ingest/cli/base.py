@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import itertools
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from db_ingest.errors import InputError, KerasgenError
@@ -47,6 +48,7 @@ class Flag:
         choices: the words allowed, if not any.
         group: heading it stands under in ``--help``.
         metavar: placeholder in ``--help``.
+        also: other spellings, e.g. ``-c``.
     """
 
     help: str
@@ -55,6 +57,7 @@ class Flag:
     choices: Sequence[str] | None = None
     group: str = "options"
     metavar: str | None = None
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,50 @@ class Command:
         return 0
 
 
+@dataclass(frozen=True)
+class CommandByFlag(Command):
+    """A command that is another function, with flags of its own, where one of its flags has certain values.
+
+    Args:
+        by: the flag.
+        others: value of the flag to the command that it stands for; for all other values it is this one.
+    """
+
+    by: str = ""
+    others: Mapping[str, Command] = field(default_factory=dict)
+
+    def run(self, argv: Sequence[str] | None = None) -> int:
+        """Find out which command is meant, refuse flags of the others, and run it."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        try:
+            given = _given(self.prog, words)
+        except InputError as error:
+            return _say(self.prog, error)
+        value = given.get(self.by)
+        chosen = self.others.get(str(value), self)
+        every = {name for command in (self, *self.others.values()) for name in command.parameters()}
+        foreign = [name for name in given if name in every and name not in chosen.parameters()]
+        if foreign:
+            named = f"--{self.by} {value or self.parameters()[self.by].default}"
+            return _say(
+                self.prog, InputError(f"--{foreign[0]} is no flag of {named}; {self.prog} {named} --help lists them")
+            )
+        return chosen.run(words) if chosen is not self else super().run(words)
+
+
+def _given(prog: str, words: list[str]) -> dict[str, Any]:
+    """Flags by name, those of the file of ``--config`` first, with the last word that each was given."""
+    finder = _Parser(prog=prog, add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    path = finder.parse_known_args(words)[0].config
+    given: dict[str, Any] = dict(_read_config(path)) if path is not None else {}
+    for word, following in itertools.pairwise([*words, ""]):
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            given[name.removeprefix("no-")] = value if equals else following
+    return given
+
+
 def start_light() -> None:
     """Spare a process that only moves data what costs it time: NumPy's idle threads, and garbage collected early."""
     import gc
@@ -209,13 +256,14 @@ def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
     required = default is inspect.Parameter.empty
     text = flag.help.replace("%", "%%")
     if isinstance(default, bool) or flag.type is bool:
-        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=default, help=text)
+        group.add_argument(f"--{name}", *flag.also, action=argparse.BooleanOptionalAction, default=default, help=text)
         return
     if not required and default is not None:
         shown = " ".join(str(item) for item in default) if isinstance(default, (list, tuple)) else default
         text += f" (default: {shown})"
     group.add_argument(
         f"--{name}",
+        *flag.also,
         type=flag.type,
         nargs="+" if flag.many else None,
         choices=flag.choices,
@@ -233,17 +281,7 @@ def _with_config(parser: argparse.ArgumentParser, words: list[str]) -> list[str]
     path = finder.parse_known_args(words)[0].config
     if path is None:
         return words
-    import yaml
-
-    try:
-        with open(path) as handle:
-            document = yaml.safe_load(handle)
-    except OSError as error:
-        raise InputError(f"--config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict):
-        raise InputError(f"--config {path}: expected flags and their values")
+    document = _read_config(path)
     known = {action.dest: action for action in parser._actions}
     result: list[str] = []
     for key, value in document.items():
@@ -263,6 +301,21 @@ def _with_config(parser: argparse.ArgumentParser, words: list[str]) -> list[str]
             else:
                 result.append(f"--{key}={_word(value)}")
     return result + words
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        with open(path) as handle:
+            document = yaml.safe_load(handle)
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"--config {path}: expected flags and their values")
+    return document
 
 
 def _word(value: Any) -> str:

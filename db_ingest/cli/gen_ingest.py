@@ -26,7 +26,11 @@ def _report(result: IngestResult) -> None:
         sys.stdout.write(f"{line}\n")
     for line in result.report.warnings:
         log.warning("warning: %s", line)
-    sys.stdout.write(f"{result.uri}: {len(result.written)} track(s) written, {len(result.unchanged)} unchanged\n")
+    sizes = sorted({level.bin for _, level in result.levels})
+    binned = f", {len(result.levels)} level(s) of {', '.join(map(str, sizes))} bp added" if sizes else ""
+    sys.stdout.write(
+        f"{result.uri}: {len(result.written)} track(s) written, {len(result.unchanged)} unchanged{binned}\n"
+    )
 
 
 COMMAND = Command(
@@ -56,6 +60,12 @@ COMMAND = Command(
         "attribute_config": Flag("a preset of attribute types", choices=list(PRESETS)),
         "attribute_config_file": Flag(
             f"attribute and type, tab separated, or YAML with options; types: {', '.join(FORMATS)}", metavar="FILE"
+        ),
+        "levels": Flag(
+            "bp a bin: keep signals as means of bins of this size as well, to read them quickly at that resolution",
+            type=int,
+            many=True,
+            metavar="BP",
         ),
         "overwrite": Flag("replace tracks whose file or settings have changed"),
         "workers": Flag("processes that read and write", type=int, group="who does the work"),

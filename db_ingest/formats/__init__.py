@@ -50,6 +50,10 @@ def _is_shift(value: Any) -> bool:
     )
 
 
+TRANSFORM, UNIT = "transform", "unit"
+"""Settings that change nothing about how a file is read, but say what its values are."""
+
+_MEASURED = {TRANSFORM: _one_of("None", "arcsinh"), UNIT: _text()}
 _MISSING = {"missing": _one_of("zero", "nan")}
 _NEGATIVE = {"negative": _one_of("auto", "keep", "absolute")}
 _SHIFT = {"shift": Option([0, 0], "two whole numbers of bp, for the plus and the minus strand", _is_shift)}
@@ -73,7 +77,7 @@ _BIN = Option(
     lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**6,
     required=True,
 )
-_GRID = {"bin": _BIN, "key": _text(), "chromosome": _text(), **_MISSING}
+_GRID = {"bin": _BIN, "key": _text(), "chromosome": _text(), **_MISSING, **_MEASURED}
 _INTERVALS = {"empty": _one_of("refuse", "allow"), "past_end": _one_of("refuse", "clip")}
 
 
@@ -110,8 +114,8 @@ def _stranded(name: str, **settings: Any) -> dict[str, Format]:
 
 
 FORMATS: dict[str, Format] = {
-    "bigwig": Format("bigwig", options={**_NEGATIVE, **_MISSING}, splits=True),
-    "bedgraph": Format("bedgraph", options={**_NEGATIVE, **_MISSING}),
+    "bigwig": Format("bigwig", options={**_NEGATIVE, **_MISSING, **_MEASURED}, splits=True),
+    "bedgraph": Format("bedgraph", options={**_NEGATIVE, **_MISSING, **_MEASURED}),
     **_stranded("bam_5p", module="bam", options={**_SHIFT, **_READS_5P}, threaded=True, fixed={"count": "5p"}),
     "bam_coverage": Format("bam", options=_READS_COVERAGE, threaded=True, fixed={"count": "coverage"}),
     "fragments": Format("fragments", options=_FRAGMENTS),

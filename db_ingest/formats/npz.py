@@ -133,7 +133,8 @@ def _find_arrays(path: Path, naming: Naming, options: Mapping[str, Any]) -> tupl
             raise InputError(f"{path}: no array {key!r}; the file has {shorten_names(list(headers))}")
         headers = {key: headers[key]}
     if len(headers) == 1 and (chromosome is not None or naming.find(next(iter(headers))) is None):
-        found = {_chromosome_of_lone(path, naming, chromosome): next(iter(headers))}
+        lone = next(iter(headers))
+        found = {_chromosome_of_lone(path, naming, chromosome, headers[lone], size): lone}
     elif chromosome is not None:
         raise InputError(
             f"{path}: {len(headers)} arrays, {shorten_names(list(headers))}; expected one, or key, for {chromosome}"
@@ -141,11 +142,12 @@ def _find_arrays(path: Path, naming: Naming, options: Mapping[str, Any]) -> tupl
     else:
         found = naming.match(path, list(headers))
     for name, used in found.items():
-        _check_array(path, used, headers[used], name, naming.genome.size(name), size)
+        own = chromosome if len(naming.genome) == 1 else None
+        _check_array(path, used, headers[used], name, naming.genome.size(name), size, own)
     return found, len(headers) - len(found)
 
 
-def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None) -> str:
+def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None, header: _Header, bin: int) -> str:
     genome = naming.genome
     if chromosome is None:
         if len(genome) > 1:
@@ -156,11 +158,19 @@ def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None) -> s
         return genome.names[0]
     found = naming.find(chromosome)
     if found is None:
-        raise InputError(f"{path}: chromosome is {chromosome!r}; the genome has {shorten_names(genome.names)}")
+        raise InputError(
+            f"{path}: chromosome is {chromosome!r}; the genome has {shorten_names(genome.names)}"
+            + _line_needed(header, bin, chromosome)
+        )
     return found
 
 
-def _check_array(path: Path, key: str, header: _Header, chromosome: str, size: int, bin: int) -> None:
+def _line_needed(header: _Header, bin: int, chromosome: str) -> str:
+    """The line of chrom sizes that makes a chromosome of a grid that has no coordinates."""
+    return f" (chrom sizes with {chromosome} and {header.shape[0] * bin} bp would fit)" if header.shape else ""
+
+
+def _check_array(path: Path, key: str, header: _Header, chromosome: str, size: int, bin: int, own: str | None) -> None:
     what = f"array {key!r}" if key else "the array"
     if len(header.shape) != 1 or header.dtype.kind not in "fiub":
         raise InputError(
@@ -171,6 +181,8 @@ def _check_array(path: Path, key: str, header: _Header, chromosome: str, size: i
     if length != bins:
         fitting = round(size / length) if length else 0
         hint = f" (bins of {fitting:,} bp would fit)" if fitting and -(-size // fitting) == length else ""
+        # Of a chromosome made for this grid alone it is the size that is wrong.
+        hint = _line_needed(header, bin, own) if own and length else hint
         raise InputError(
             f"{path}: {what} has {length:,} values; {chromosome} of {size:,} bp has {bins:,} bins of {bin:,} bp{hint}"
         )

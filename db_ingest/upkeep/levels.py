@@ -74,19 +74,43 @@ def levels(
             that a track was measured on.
         RunError: another process is writing to the database, or the storage failed.
     """
-    sizes = _check_bins(bins, aggregation)
+    sizes = check_bins(bins, aggregation)
     if dry_run:
         book = catalogues.load(tdb_array)
-        result, todo = _plan(tdb_array, book, attributes, datasets, sizes, aggregation, overwrite)
+        result, todo = _plan(tdb_array, choose_tracks(book, attributes, datasets), sizes, aggregation, overwrite)
         result.dry_run = True
         result.written = [(track, Level(bin, aggregation, -1, {})) for track, missing in todo for bin in missing]
         return result
     with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
         book = catalogues.load(tdb_array)
-        result, todo = _plan(tdb_array, book, attributes, datasets, sizes, aggregation, overwrite)
+        tracks = choose_tracks(book, attributes, datasets)
+        return add_levels(tdb_array, book, tracks, sizes, aggregation, overwrite=overwrite, check=lock.check)
 
-        if todo:
-            _perform(tdb_array, book, todo, aggregation, result, lock.check)
+
+def add_levels(
+    uri: str,
+    book: Catalogue,
+    tracks: Sequence[Track],
+    sizes: Sequence[int],
+    aggregation: str = "mean",
+    *,
+    overwrite: bool = False,
+    check: Callable[[], None],
+) -> LevelsResult:
+    """The same for tracks of a catalogue, by whoever holds the writer's lock.
+
+    Args:
+        uri: the database.
+        book: its catalogue as it is now; it is saved with the levels.
+        tracks: signals of it.
+        sizes: bp a bin.
+        aggregation: one of :data:`AGGREGATIONS`.
+        overwrite: write levels anew that are there.
+        check: raises if the lock was lost.
+    """
+    result, todo = _plan(uri, tracks, sizes, aggregation, overwrite)
+    if todo:
+        _perform(uri, book, todo, aggregation, result, check)
     return result
 
 
@@ -125,29 +149,24 @@ def _perform(
             result.written += [(track, level) for level in made]
 
 
-def _check_bins(sizes: Sequence[int], aggregation: str) -> list[int]:
+def check_bins(sizes: Sequence[int], aggregation: str = "mean", flag: str = "--bins") -> list[int]:
+    """Bins each once, in order; raises :class:`InputError` for those that no level can have."""
     if aggregation not in AGGREGATIONS:
         raise InputError(f"--aggregation {aggregation}: expected one of {', '.join(AGGREGATIONS)}")
     for size in sizes:
         if not 2 <= size <= MOST_BASES:
-            raise InputError(f"--bins {size}: expected bp a bin, from 2 to {MOST_BASES:,}")
+            raise InputError(f"{flag} {size}: expected bp a bin, from 2 to {MOST_BASES:,}")
     if not sizes:
-        raise InputError("--bins: expected one or more")
+        raise InputError(f"{flag}: expected one or more")
     return sorted(set(sizes))
 
 
 def _plan(
-    uri: str,
-    book: Catalogue,
-    attributes: Sequence[str],
-    datasets: Sequence[str] | None,
-    sizes: Sequence[int],
-    aggregation: str,
-    overwrite: bool,
+    uri: str, tracks: Sequence[Track], sizes: Sequence[int], aggregation: str, overwrite: bool
 ) -> tuple[LevelsResult, list[tuple[Track, list[int]]]]:
     """Tracks and the bins that they lack."""
     result, todo = LevelsResult(uri), []
-    for track in choose_tracks(book, attributes, datasets):
+    for track in tracks:
         if track.kind != "signal":
             raise InputError(f"{track.name} is a mask; expected signals")
         there = {level.bin for level in track.levels if level.aggregation == aggregation}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
+from db_ingest.formats import TRANSFORM, UNIT
 from db_ingest.names import check_dataset
 from db_ingest.upkeep.edit import changing
 
@@ -104,9 +105,20 @@ def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str]
     if len(bins) > 1:
         (one, first), (two, second) = list(bins.items())[:2]
         raise InputError(f"{first.name} has {one} bp a bin, {second.name} has {two}; expected the same")
+    for track in tracks:
+        if track.transform != tracks[0].transform:
+            raise InputError(
+                f"{tracks[0].name} has transform {tracks[0].transform}, {track.name} has {track.transform}; "
+                "expected the same"
+            )
+    options = {
+        name: tracks[0].options[name]
+        for name in (TRANSFORM, UNIT)
+        if all(track.options.get(name) == tracks[0].options.get(name, ...) for track in tracks)
+    }
     source: dict[str, Any] = {"path": TYPE, "datasets": datasets, "how": how, "sha256": _digest(tracks, how)}
     origin = Pooled(reader, book.genome, tracks, how)
-    return Wanted(attribute, into, "signal", TYPE, source, {}, origin, tracks[0].bin)
+    return Wanted(attribute, into, "signal", TYPE, source, options, origin, tracks[0].bin)
 
 
 def _digest(tracks: Sequence[Track], how: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command
+from db_ingest.cli.base import Command, CommandByFlag
 from kerasgen.cli.flags import FLAGS
+from kerasgen.cli.track_flags import AUTOENCODER_FLAGS, TRACK_FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.training import TrainingResult
@@ -19,12 +20,40 @@ def _report(result: TrainingResult) -> None:
     )
 
 
-COMMAND = Command(
+TRACK_MODELS = {
+    "avocado": Command(
+        prog="gen_train",
+        function="kerasgen.track_training:train_avocado",
+        flags=TRACK_FLAGS,
+        report=_report,
+        epilog=(
+            "example: gen_train --architecture_spec avocado --tdb_array db --model_prefix out/avocado "
+            "--hold_out E117:H3K4me3 --validate_on E003:H3K4me1"
+        ),
+    ),
+    "epilstm": Command(
+        prog="gen_train",
+        function="kerasgen.embedding.training:train_epilstm",
+        flags=AUTOENCODER_FLAGS,
+        report=_report,
+        epilog=(
+            "example: gen_train --architecture_spec epilstm --tdb_array db --model_prefix out/epilstm "
+            "--validation_chroms chr8 --test_chroms chr9 --model_params bottleneck=12"
+        ),
+    ),
+}
+"""Families that learn from tracks alone, and the training that serves each."""
+
+COMMAND = CommandByFlag(
     prog="gen_train",
     function="kerasgen.training:train",
     flags=FLAGS,
     report=_report,
+    by="architecture_spec",
+    others=TRACK_MODELS,
     epilog=(
+        "These flags are of models of windows. Models of tracks alone have others: gen_train --architecture_spec "
+        f"{' or '.join(TRACK_MODELS)} --help. "
         "example: gen_train --tdb_array db --model_prefix out/model --tdb_input_source_attribute seq "
         "--tdb_input_flank 1057 --tdb_output_source_attribute count_bigwig_plus_5p,count_bigwig_minus_5p "
         "count_bigwig_plus_5p,count_bigwig_minus_5p --tdb_output_flank 500 500 --tdb_output_aggregation None sum "

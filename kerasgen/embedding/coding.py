@@ -85,7 +85,8 @@ class Coder:
         padded = np.full((high - low, self._normalisation.mean.size), np.nan, np.float32)
         begin, end = max(low, 0), min(high, bins)
         padded[begin - low : end - low] = self._normalisation.apply(read(begin, end))
-        known: np.ndarray = ~np.isnan(padded[before : before + self._lanes * self._lane]).all(axis=1)
+        missing = np.isnan(padded[before : before + self._lanes * self._lane])
+        known = np.asarray(~missing.all(axis=1))
         inputs = frame_inputs(padded, self._mask)
         length = steps * self.frame
         results = np.empty((self._lanes, length, self.width), np.float32)

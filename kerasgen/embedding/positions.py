@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
+from kerasgen import backend
 from kerasgen.binned import Pair, stored_transformation
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
 from kerasgen.embedding.frames import Normalisation
+
+_BLOCK = 2**18
 
 
 class Positions(Protocol):
@@ -46,13 +50,13 @@ def open_positions(found: Bundle, database: Database) -> Positions:
     Raises:
         InputError: a model that has none, or a database that lacks what it needs.
     """
-    family = found.config["architecture"].get("name")
-    if family != "epilstm":
+    family = found.config["architecture"].get("name") or found.config.get("kind")
+    if family not in _FAMILIES:
         raise InputError(
             f"{found.model_path}: a model of the family {family or found.config['architecture'].get('file')}; "
-            "expected one that embeds positions: epilstm"
+            f"expected one that embeds positions: {', '.join(_FAMILIES)}"
         )
-    return Codes(found, database)
+    return _FAMILIES[family](found, database)
 
 
 class Codes:
@@ -120,3 +124,59 @@ class Codes:
 
     def _bins(self, chromosome: str) -> int:
         return -(-self._database.genome.size(chromosome) // self.bin)
+
+
+class Factors:
+    """Genome factors of an Avocado, as it learned them; the tracks are not read again.
+
+    Args:
+        found: the bundle of an Avocado.
+        database: of the genome that it was trained on.
+
+    Raises:
+        InputError: a chromosome of another size, or a model without genome factors.
+    """
+
+    def __init__(self, found: Bundle, database: Database) -> None:
+        from kerasgen.track_models import TrackModel
+
+        backend.load()
+        self._found = found
+        self._model = TrackModel(found.prefix)
+        self.bin = self._model.main.bin
+        self.chromosomes = tuple(self._model.chromosomes)
+        self.components = self._width(self.chromosomes[0])
+        if self.components == 0:
+            raise InputError(f"{found.model_path}: has no genome factors; train one that has, e.g. --preset published")
+        grid = database.genome.binned(self.bin)
+        for name in self.chromosomes:
+            if name not in grid or grid.size(name) != self._model.bins(name):
+                raise InputError(
+                    f"{database.uri}: no chromosome {name} of {self._model.bins(name):,} bins; expected the genome "
+                    f"that {found.model_path} was trained on"
+                )
+
+    def digest(self, chromosomes: Sequence[str]) -> str:
+        """Changes when the factors do."""
+        own = {s.chromosome for s in self._model.main.stretches}
+        files = [f"{self._found.prefix}.npz", *(f"{self._found.prefix}.{n}.npz" for n in chromosomes if n not in own)]
+        contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
+        return hashlib.sha256(json.dumps([contents, list(chromosomes)]).encode()).hexdigest()
+
+    def load(self) -> None:
+        """Nothing is left to load."""
+
+    def blocks(self, chromosome: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Lay the factors of the three resolutions side by side, some bins at a time."""
+        model, origin = self._model.of(chromosome)
+        bins = self._model.bins(chromosome)
+        for first in range(0, bins, _BLOCK):
+            last = min(first + _BLOCK, bins)
+            yield first, model.factors(origin + first, origin + last)
+
+    def _width(self, chromosome: str) -> int:
+        model, origin = self._model.of(chromosome)
+        return int(model.factors(origin, origin + 1).shape[1])
+
+
+_FAMILIES: dict[str, Callable[[Bundle, Database], Positions]] = {"epilstm": Codes, "avocado": Factors}

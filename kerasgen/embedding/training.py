@@ -40,6 +40,7 @@ def train_epilstm(
     tdb_array: str,
     model_prefix: str,
     *,
+    architecture_spec: str = FAMILY,
     celltypes: Sequence[str] | None = None,
     assays: Sequence[str] | None = None,
     bin: int = 25,
@@ -64,6 +65,7 @@ def train_epilstm(
     Args:
         tdb_array: path or URI of the database.
         model_prefix: ``P`` of ``P.keras`` (best weights), ``P.json`` and ``P.log.csv``.
+        architecture_spec: ``"epilstm"``.
         celltypes, assays, bin, transformation: which tracks and how they are read; see
             :func:`kerasgen.binned.from_database`.
         train_chroms, validation_chroms, test_chroms: chromosomes; where none is named, each chromosome is cut in three
@@ -85,13 +87,13 @@ def train_epilstm(
     database = Database(str(tdb_array))
     split = _split(database, train_chroms, validation_chroms, test_chroms)
     backend.load()
-    tracks, parts = _read(database, flags, split)
     import keras
 
     from architectures import epilstm
-    from kerasgen import assembly
+    from kerasgen.params import settings
 
-    params = assembly.settings(epilstm, model_params)
+    params = settings(model_params, asdict(epilstm.Config()))
+    tracks, parts = _read(database, flags, split)
     if params.setdefault("tracks", len(tracks.pairs)) != len(tracks.pairs):
         raise InputError(
             f"--model_params tracks={params['tracks']}: the database gives {len(tracks.pairs)}; leave it out"
@@ -184,7 +186,7 @@ def document(
         run["tdb_array"] = str(Path(run["tdb_array"]).resolve())
     return {
         "run": run,
-        "architecture": {"name": FAMILY, "config": asdict(config)},
+        "architecture": {"name": run.get("architecture_spec", FAMILY), "config": asdict(config)},
         "tracks": named(tracks.pairs),
         "bin": tracks.bin,
         "transformation": tracks.transformation,

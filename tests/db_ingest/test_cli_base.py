@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from db_ingest import catalogue as catalogues
-from db_ingest.cli.base import Command, Flag, none_or
+from db_ingest.cli.base import Command, CommandByFlag, Flag, none_or
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.cli.gen_ingest import COMMAND
 
@@ -270,3 +270,78 @@ def test_group_without_a_known_command_ends_with_2_and_one_line(argv):
     assert done.returncode == 2
     assert done.stderr.startswith("gen_db: error: ")
     assert done.stderr.count("\n") == 1
+
+
+# One command, several functions
+
+
+def plain(kind: str = "small", *, many: list[int] | None = None) -> None:
+    """Take the flags of most kinds."""
+    plain.seen = ("plain", kind, many)
+
+
+def special(kind: str = "large", *, name: str, wide: bool = True) -> None:
+    """Take the flags of the large kind."""
+    plain.seen = ("special", kind, name, wide)
+
+
+BY_KIND = CommandByFlag(
+    prog="made_up",
+    function=f"{__name__}:plain",
+    flags={"kind": Flag("a kind"), "many": Flag("numbers", type=int, many=True, also=["-m", "--more"])},
+    report=lambda found: None,
+    by="kind",
+    others={
+        "large": Command(
+            prog="made_up",
+            function=f"{__name__}:special",
+            flags={"kind": Flag("a kind"), "name": Flag("a name"), "wide": Flag("a switch")},
+            report=lambda found: None,
+        )
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("", ("plain", "small", None)),
+        ("--kind tiny -m 1 2", ("plain", "tiny", [1, 2])),
+        ("--more 3", ("plain", "small", [3])),
+        ("--kind large --name x", ("special", "large", "x", True)),
+        ("--name=x --no-wide --kind=large", ("special", "large", "x", False)),
+        ("--config CONFIG", ("special", "large", "y", True)),
+        ("--config CONFIG --kind tiny --name z", None),
+        ("--config CONFIG --name z", ("special", "large", "z", True)),
+    ],
+)
+def test_value_of_a_flag_chooses_the_function(tmp_path, words, seen):
+    (tmp_path / "c.yaml").write_text("kind: large\nname: y\n")
+    status = BY_KIND.run(words.replace("CONFIG", str(tmp_path / "c.yaml")).split())
+    assert status == (0 if seen else 2)
+    assert seen is None or plain.seen == seen
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--wide", "--wide is no flag of --kind small; made_up --kind small --help lists them"),
+        ("--no-wide --kind tiny", "--wide is no flag of --kind tiny"),
+        ("--kind large --name x --many 1", "--many is no flag of --kind large; made_up --kind large --help"),
+        ("--config /none.yaml", "--config /none.yaml: No such file"),
+    ],
+)
+def test_flags_of_another_function_are_refused_by_name(capsys, words, says):
+    assert BY_KIND.run(words.split()) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert text.startswith(f"made_up: error: {says}")
+
+
+def test_help_is_that_of_the_function_chosen(capsys):
+    for words, has, lacks in (("--help", "--many", "--wide"), ("--kind large --help", "--wide", "--many")):
+        with pytest.raises(SystemExit):
+            BY_KIND.run(words.split())
+        text = capsys.readouterr().out
+        assert has in text
+        assert lacks not in text

@@ -27,8 +27,11 @@ from plain import joined
 from db_ingest import arrays, ingest, storage
 from db_ingest import catalogue as catalogues
 from db_ingest.cli.gen_ingest import COMMAND
+from db_ingest.describe import info
 from db_ingest.errors import InputError, RunError
 from db_ingest.reader import Reader
+from db_ingest.upkeep.levels import levels
+from db_ingest.upkeep.verify import verify
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 PEAKS = [
@@ -465,6 +468,60 @@ def test_changed_settings_count_as_a_change(inputs, one_signal, uri, stored):
     assert stored(uri).track("signal", "k562")["options"] == {"negative": "absolute"}
     assert stored(uri).track("signal", "k562")["summary"]["absolute"] is True
     assert len(ingest(uri, **arguments).unchanged) == 1
+
+
+def test_what_values_are_is_recorded_shown_and_counts_as_a_setting(inputs, one_signal, uri, stored):
+    _, flags = one_signal
+
+    def again(said, **more):
+        types = inputs.text("t.yaml", f"signal: {{type: bigwig{said}}}\n")
+        return ingest(uri, flags["tiledb_metadata"], attribute_config_file=str(types), **more)
+
+    ingest(uri, **flags)
+    assert (catalogues.load(uri).tracks[0].transform, catalogues.load(uri).tracks[0].unit) == ("None", "")
+    assert "(" not in info(uri).split("signal")[1].split("\n")[0]
+    assert again(", transform: None").unchanged
+    with pytest.raises(InputError, match="transform was the default, now arcsinh; unit was the default, now -log10 p"):
+        again(", transform: arcsinh, unit: -log10 p")
+    again(", transform: arcsinh, unit: -log10 p", overwrite=True)
+    (track,) = stored(uri).document["tracks"]
+    assert track["options"] == {"transform": "arcsinh", "unit": "-log10 p"}
+    assert "float32 (-log10 p, arcsinh)" in info(uri)
+    assert verify(uri, sources=True).damage == []
+
+
+def test_levels_asked_for_at_the_ingest_are_those_of_gen_db(inputs, one_signal, uri, tmp_path):
+    _, flags = one_signal
+    result = ingest(uri, **flags, levels=[25, 100])
+    assert [(track.attribute, level.bin, level.aggregation) for track, level in result.levels] == [
+        ("signal", 25, "mean"),
+        ("signal", 100, "mean"),
+    ]
+    other = str(tmp_path / "other")
+    ingest(other, **flags)
+    levels(other, ["signal"], bins=[25, 100])
+    assert catalogues.load(uri).tracks[0].levels == catalogues.load(other).tracks[0].levels
+    # A run that broke off between the track and its levels is finished by the same command; what is there stays.
+    assert ingest(uri, **flags, levels=[25, 100]).levels == []
+    assert [level.bin for _, level in ingest(uri, **flags, levels=[50]).levels] == [50]
+    assert verify(uri).damage == []
+
+
+def test_levels_that_no_grid_fits_are_refused_before_anything_is_written(inputs, uri):
+    np.save(inputs.folder / "a.npy", np.ones(60))
+    table = inputs.samples({"k562": {"grid": inputs.folder / "a.npy"}})
+    flags = {
+        "chrom_sizes": str(inputs.text("sizes", "pilot\t1500\n")),
+        "attribute_config_file": str(inputs.text("t.yaml", "grid: {type: npy, bin: 25, chromosome: pilot}\n")),
+    }
+    for bins, expects in (
+        ([30], "--levels 30: k562 grid was measured in bins of 25 bp"),
+        ([1], "--levels 1: expected"),
+    ):
+        with pytest.raises(InputError, match=expects):
+            ingest(uri, str(table), **flags, levels=bins)
+        assert not Path(uri).exists()
+    assert ingest(uri, str(table), **flags, levels=[25]).levels == []
 
 
 def test_attribute_cannot_be_a_signal_here_and_a_mask_there(inputs, one_signal, uri):

@@ -19,6 +19,7 @@ MODULES = {
     "gen_predict_tdb": "kerasgen.cli.gen_predict_tdb",
     "gen_score_bpnet": "kerasgen.cli.gen_score_bpnet",
     "gen_shap": "kerasgen.cli.gen_shap",
+    "gen_impute": "kerasgen.cli.gen_impute",
     "gen_simulate": "kerasgen.cli.gen_simulate",
     "gen_report": "kerasgen.cli.gen_report",
     "gen_bench_loader": "kerasgen.cli.gen_bench_loader",

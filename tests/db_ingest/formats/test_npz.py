@@ -142,6 +142,11 @@ def save(path: Path, **arrays: object) -> Path:
         ({"a": np.ones(40), "b": np.ones(3)}, {"chromosome": "chr1"}, "2 arrays, a, b; expected one, or key, for chr1"),
         ({"a": np.ones(40)}, {}, "an array of no chromosome's name; the genome has chr1, chr2, chrM"),
         ({"a": np.ones(40)}, {"chromosome": "chr9"}, "chromosome is 'chr9'; the genome has chr1, chr2, chrM"),
+        (
+            {"a": np.ones(40)},
+            {"chromosome": "pilot"},
+            r"chromosome is 'pilot'; .* \(chrom sizes with pilot and 1000 bp would fit\)",
+        ),
         ({"1": np.ones(40), "chr1": np.ones(40)}, {}, "1 and chr1 both mean the genome's chr1"),
         ({}, {}, "no array in it"),
     ],
@@ -151,6 +156,13 @@ def test_arrays_that_do_not_fit_are_refused_at_once(tmp_path, arrays, options, e
     for try_ in (npz.check_signal, npz.open_signal):
         with pytest.raises(InputError, match=rf"a\.npz: .*{expects}"):
             try_(path, NAMING, {**OPTIONS, **options})
+
+
+def test_grid_without_coordinates_says_the_size_that_its_chromosome_needs(tmp_path):
+    path = save(tmp_path / "a.npz", a=np.ones(40))
+    with pytest.raises(InputError, match=r"pilot of 505 bp has 21 bins of 25 bp \(chrom sizes with pilot and 1000 bp"):
+        npz.check_signal(path, LONE, {**OPTIONS, "chromosome": "pilot"})
+    assert open_(path, Naming(Genome(("pilot",), (1000,))), chromosome="pilot").chromosomes == ("pilot",)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

@@ -132,6 +132,25 @@ def test_every_base_is_that_of_numpy(database, how, threads):
     assert (found.damage, found.sources) == ([], [])
 
 
+def test_pooled_track_is_what_its_inputs_are_and_inputs_of_two_kinds_are_refused(inputs, uri):
+    values = {"chr1": np.ones(SIZES["chr1"])}
+    table = {name: {"x": inputs.bigwig(f"{name}.bw", values)} for name in ("a", "b")}
+    sizes = str(inputs.text("g.sizes", "".join(f"{n}\t{s}\n" for n, s in SIZES.items())))
+
+    def add(name, said):
+        types = str(inputs.text("types.yaml", f"x: {{type: bigwig, {said}}}\n"))
+        samples = str(inputs.samples({name: table[name]}))
+        ingest(uri, samples, attribute_config_file=types, chrom_sizes=sizes, overwrite=True)
+
+    add("a", "transform: arcsinh, unit: p")
+    add("b", "unit: p")
+    with pytest.raises(InputError, match="a x has transform arcsinh, b x has None; expected the same"):
+        merge(uri, ["x"], ["a", "b"], "pooled", how="mean")
+    add("b", "transform: arcsinh, unit: q")
+    merge(uri, ["x"], ["a", "b"], "pooled", how="mean")
+    assert catalogues.load(uri).track("x", "pooled").options == {"transform": "arcsinh"}
+
+
 def test_several_chunks_and_stretches(inputs, uri, monkeypatch):
     monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
     monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", 1_000)

@@ -1,0 +1,83 @@
+"""What the other tracks say of a bin: further inputs of an imputation model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kerasgen.binned import Stretch
+from kerasgen.imputation import kernels
+
+WINDOWS = (0, 2, 10, 40, 200)
+"""Bins to each side of the bin that values are averaged over: 25 bp, 125 bp, 525 bp, 2 kb, 10 kb at 25 bp a bin."""
+
+
+class Context:
+    """Averages around a bin of all tracks but the one asked for.
+
+    The columns, with ``m`` windows and ``n`` assays. First, for each window, of the same assay in the other cell types:
+    mean, least, most, standard deviation (``4 m``; column 0 is the mean at the bin itself). Then, for each assay: for
+    each window the mean of the other cell types, and by how much the cell type asked for is above it; last, whether the
+    cell type has this assay (``n (2 m + 1)``). The track asked for is never looked at, so that a track that was
+    measured and one that was not look alike.
+
+    Args:
+        values: ``(tracks, bins) float32``, NaN where there is none.
+        celltypes, assays: ``(tracks,)`` indices.
+        n_assays: assays that the model knows.
+        stretches: of the bins; a window ends where its stretch does.
+        windows: bins to each side.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        celltypes: np.ndarray,
+        assays: np.ndarray,
+        n_assays: int,
+        stretches: Sequence[Stretch],
+        windows: Sequence[int] = WINDOWS,
+    ) -> None:
+        self.celltypes, self.assays, self.n_assays = celltypes.astype(np.int64), assays.astype(np.int64), n_assays
+        self.windows = np.array(windows, np.int64)
+        tracks, bins = values.shape
+        self._sums = np.empty((bins + 1, tracks))
+        self._counts = np.empty((bins + 1, tracks), np.int32)
+        for row, track in enumerate(values):
+            kernels.prefix_sums(track, self._sums[:, row], self._counts[:, row])
+        self._ends = np.array([stretch.end for stretch in stretches], np.int64)
+        self._begins = np.array([stretch.first for stretch in stretches], np.int64)
+
+    @property
+    def columns(self) -> int:
+        """Inputs there are of a sample."""
+        return columns(self.n_assays, len(self.windows))
+
+    def __call__(
+        self, positions: np.ndarray, celltype: np.ndarray, assay: np.ndarray, kept: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Inputs of samples.
+
+        Args:
+            positions: ``(n,)`` bins.
+            celltype, assay: ``(n,)`` indices of the tracks asked for.
+            kept: ``(n, tracks) bool``: False for tracks to do without (default: none).
+
+        Returns:
+            ``(n, columns) float32``.
+        """
+        positions = positions.astype(np.int64, copy=False)
+        stretch = np.searchsorted(self._ends, positions, side="right")
+        out = np.empty((len(positions), self.columns), np.float32)
+        kernels.context(
+            positions, self._begins[stretch], self._ends[stretch], celltype, assay,
+            np.empty((0, len(self.celltypes)), bool) if kept is None else kept,
+            self.windows, self._sums, self._counts, self.celltypes, self.assays, self.n_assays, out,
+        )  # fmt: skip
+        return out
+
+
+def columns(n_assays: int, windows: int = len(WINDOWS)) -> int:
+    """Inputs there are of a sample."""
+    return 4 * windows + n_assays * (2 * windows + 1)

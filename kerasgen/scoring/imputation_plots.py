@@ -1,0 +1,241 @@
+"""Plots of a model of tracks: its embeddings, a region as a browser shows it, its scores beside the baselines."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from db_ingest.errors import InputError
+from kerasgen import plotting
+
+METHODS = ("pca", "umap")
+_PALETTE = ("#1f5fa8", "#c0504d", "#4f9d69", "#e0a13a", "#7b5ea7", "#3fa7b8", "#a0522d", "#d46a9f", "#6b7a2f")
+_OTHER = "#b5b5b5"
+_NAMED = 40
+"""Points up to which each is named in its panel."""
+
+
+class Panel(NamedTuple):
+    """A set of vectors to project.
+
+    Args:
+        title: what they are.
+        vectors: ``(n, factors)``.
+        names: ``(n,)`` of the points, or none to leave them unnamed.
+        labels: ``(n,)`` what to colour them by, or none.
+        legend: what the labels are.
+    """
+
+    title: str
+    vectors: np.ndarray
+    names: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    legend: str = ""
+
+
+class Row(NamedTuple):
+    """A track of a browser view.
+
+    Args:
+        name: beside it.
+        values: ``(bins,)``, NaN where there is none.
+        color: of its area.
+        std: ``(bins,)`` uncertainty, drawn as a band, or none.
+    """
+
+    name: str
+    values: np.ndarray
+    color: str
+    std: np.ndarray | None = None
+
+
+def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
+    """Project vectors to two dimensions.
+
+    Args:
+        vectors: ``(n, factors)``.
+        method: ``"pca"``, of the centred vectors, or ``"umap"`` (McInnes et al. 2018, arXiv:1802.03426).
+        seed: of UMAP.
+
+    Returns:
+        ``(n, 2)``, and the names of the axes: of PCA with the share of the variance that each explains.
+
+    Raises:
+        InputError: another method, or UMAP where umap-learn is not installed.
+    """
+    if method not in METHODS:
+        raise InputError(f"projection {method!r}: expected one of {', '.join(METHODS)}")
+    if method == "umap":
+        if importlib.util.find_spec("umap") is None:
+            raise InputError("projection umap: umap-learn is not installed; pip install umap-learn, or take pca")
+        import umap
+
+        neighbours = max(2, min(15, len(vectors) - 1))
+        found = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
+        return np.asarray(found), ("UMAP 1", "UMAP 2")
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
+    scores = np.zeros((len(vectors), 2))
+    many = min(2, len(strengths))
+    scores[:, :many] = left[:, :many] * strengths[:many]
+    total = float((strengths**2).sum())
+    shares = [float(s**2) / total if total else 0.0 for s in (*strengths[:many], 0.0, 0.0)]
+    return scores, (f"PC 1 ({shares[0]:.0%} of variance)", f"PC 2 ({shares[1]:.0%} of variance)")
+
+
+def draw_embeddings(path: Path, title: str, panels: Sequence[Panel], method: str = "pca", seed: int = 0) -> Path:
+    """Draw projections of embeddings side by side, coloured by what is known of their points."""
+    projections = [project(panel.vectors, method, seed) for panel in panels]
+    drawn, axes = plotting.figure(1, len(panels), width=4.6, height=4.2)
+    for ax, panel, (points, labels) in zip(axes[0], panels, projections, strict=True):
+        _draw_points(ax, panel, points)
+        ax.set(xlabel=labels[0], ylabel=labels[1], title=f"{panel.title} ({len(points):,})")
+        ax.margins(0.14)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    drawn.suptitle(title)
+    return plotting.save(path, drawn)
+
+
+def _draw_points(ax: Any, panel: Panel, points: np.ndarray) -> None:
+    crowded = len(points) > 500
+    look = {"s": 4 if crowded else 34, "alpha": 0.5 if crowded else 0.95, "linewidths": 0, "rasterized": crowded}
+    if not len(panel.labels):
+        ax.scatter(*points.T, color=plotting.MODEL, **look)
+    else:
+        labels = np.asarray(panel.labels)
+        kinds, counts = np.unique(labels, return_counts=True)
+        shown = [str(kind) for kind in kinds[np.argsort(-counts, kind="stable")][: len(_PALETTE)]]
+        rest = ~np.isin(labels, shown)
+        if rest.any():
+            ax.scatter(*points[rest].T, color=_OTHER, label=f"others ({rest.sum():,})", **look)
+        for kind, color in zip(shown, _PALETTE, strict=False):
+            here = labels == kind
+            ax.scatter(*points[here].T, color=color, label=f"{kind} ({here.sum():,})" if crowded else kind, **look)
+        marks = ax.legend(title=panel.legend or None, fontsize=7, title_fontsize=7, loc="best", markerscale=1)
+        for handle in marks.legend_handles:
+            handle.set_alpha(1)
+            handle.set_sizes([24])
+    if len(panel.names) and len(points) <= _NAMED:
+        middle = points.mean(axis=0)
+        for name, (x, y) in zip(panel.names, points, strict=True):
+            # Away from the middle, so that names do not cover the points between them.
+            side = 1 if x >= middle[0] else -1
+            ax.annotate(
+                name, (x, y), xytext=(5 * side, 4), textcoords="offset points", fontsize=7,
+                ha="left" if side > 0 else "right",
+            )  # fmt: skip
+
+
+def draw_browser(
+    path: Path,
+    title: str,
+    chromosome: str,
+    start: int,
+    bin: int,
+    rows: Sequence[Row],
+    label: str = "",
+    *,
+    measured: bool = True,
+) -> Path:
+    """Draw tracks of a region above each other on one scale; the observed one also faint behind the others.
+
+    Args:
+        path: PNG to write.
+        title: heading.
+        chromosome, start: where the first bin begins, bp.
+        bin: bp a bin.
+        rows: the tracks, the observed first; each of the others says its mean squared error from that.
+        label: of the values.
+        measured: whether there is an observed one.
+    """
+    bins = len(rows[0].values)
+    edges = (start + np.arange(bins + 1) * bin) / 1e3
+    known = np.concatenate([row.values[np.isfinite(row.values)] for row in rows] or [np.zeros(1)])
+    top = float(known.max()) * 1.05 if len(known) and known.max() > 0 else 1.0
+    bottom = min(0.0, float(known.min())) if len(known) else 0.0
+    drawn, axes = plotting.figure(len(rows), 1, width=9.5, height=1.25, sharex=True)
+    for ax, row in zip(axes[:, 0], rows, strict=True):
+        compared = measured and row is not rows[0]
+        if compared:
+            _fill(ax, edges, rows[0].values, "#d3d3d3")
+        _fill(ax, edges, row.values, row.color, alpha=1.0 if row is rows[0] else 0.75)
+        if row.std is not None:
+            for side in (-1, 1):
+                ax.stairs(row.values + side * row.std, edges, color=row.color, linewidth=0.5, alpha=0.8)
+        ax.set_ylim(bottom, top)
+        ax.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
+        ax.tick_params(labelsize=7)
+        if compared:
+            there = np.isfinite(row.values) & np.isfinite(rows[0].values)
+            if there.any():
+                error = float(np.mean((row.values[there] - rows[0].values[there]) ** 2))
+                ax.text(0.995, 0.93, f"MSE {error:.3g}", transform=ax.transAxes, ha="right", va="top", fontsize=8)
+    last = axes[-1, 0]
+    last.set_xlim(edges[0], edges[-1])
+    last.xaxis.set_major_formatter(lambda at, _: f"{at:,.0f}")
+    last.set_xlabel(f"{chromosome}, kb" + (f"; height: {label}" if label else ""))
+    drawn.suptitle(title)
+    return plotting.save(path, drawn)
+
+
+def _fill(ax: Any, edges: np.ndarray, values: np.ndarray, color: str, alpha: float = 1.0) -> None:
+    ax.stairs(values, edges, fill=True, color=color, alpha=alpha, linewidth=0)
+
+
+_SHOWN = {
+    "mse_global": "MSE, all bins",
+    "mse_1obs": "MSE, top 1% observed",
+    "mse_1imp": "MSE, top 1% imputed",
+    "pearson": "Pearson r",
+    "mse_prom": "MSE, promoters",
+    "mse_gene": "MSE, genes",
+    "mse_enh": "MSE, enhancers",
+    "spearman": "Spearman \u03c1",
+}
+
+
+def draw_scores(path: Path, title: str, scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Path:
+    """Draw the scores of tracks, a line each, the model beside the baselines.
+
+    Args:
+        path: PNG to write.
+        title: heading.
+        scores: track -> source (``model`` or a baseline) -> measure -> value.
+    """
+    tracks = list(scores)
+    sources = list(dict.fromkeys(source for of in scores.values() for source in of))
+    measures = [m for m in _SHOWN if any(m in of for track in scores.values() for of in track.values())]
+    colors = {
+        "model": plotting.MODEL,
+        **dict(zip([s for s in sources if s != "model"], plotting.BASELINES, strict=False)),
+    }
+    columns = min(4, len(measures))
+    lines = -(-len(measures) // columns)
+    height = 1.3 + 0.22 * len(tracks)
+    drawn, axes = plotting.figure(lines, columns, width=3.4, height=height, sharey=True)
+    at = np.arange(len(tracks))[::-1]
+    for ax, measure in zip(axes.flat, measures, strict=False):
+        for source in reversed(sources):
+            values = [scores[track].get(source, {}).get(measure, np.nan) for track in tracks]
+            ax.scatter(
+                values, at, color=colors.get(source, _OTHER), s=34 if source == "model" else 22, zorder=3,
+                marker="o" if source == "model" else "D", linewidths=0, label=source,
+            )  # fmt: skip
+        ax.set_title(_SHOWN[measure])
+        ax.set_yticks(at, tracks, fontsize=7)
+        ax.set_ylim(-0.6, len(tracks) - 0.4)
+        ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        ax.tick_params(axis="x", labelsize=7)
+        if measure.startswith("mse"):
+            ax.set_xlim(left=0)
+    for ax in axes.flat[len(measures) :]:
+        ax.set_visible(False)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=len(sources), fontsize=8)
+    drawn.suptitle(title)
+    return plotting.save(path, drawn)

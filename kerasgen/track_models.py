@@ -1,0 +1,180 @@
+"""A trained Avocado of one or of many chromosomes, as one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from db_ingest.errors import InputError
+from kerasgen import bundle
+from kerasgen.binned import Pair
+
+if TYPE_CHECKING:
+    from kerasgen.imputation.avocado import Avocado
+
+
+class Piece(NamedTuple):
+    """Bins of one chromosome.
+
+    Attributes:
+        chromosome: its name.
+        first, end: bins, half-open, counted from the chromosome's first.
+    """
+
+    chromosome: str
+    first: int
+    end: int
+
+
+class TrackModel:
+    """What ``gen_train --architecture_spec avocado`` wrote: the model, and with ``--per_chromosome`` those of others.
+
+    Args:
+        prefix: ``P``, or ``P.keras``.
+
+    Attributes:
+        prefix: ``P``.
+        document: ``P.json``.
+        main: the model that network, cell types and assays were learned in.
+        sizes: chromosome to bp, of all that the database had.
+
+    Raises:
+        MissingFileError: a file is missing.
+        InputError: another family's model, or files that do not belong together.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        opened = bundle.open_bundle(prefix)
+        self.prefix, self.document = str(opened.prefix), opened.config
+        family = self.document.get("kind") or self.document.get("architecture", {}).get("name")
+        if family != "avocado":
+            raise InputError(f"{bundle.path_of(self.prefix, 'json')}: a model of family {family}; expected an Avocado")
+        from kerasgen.imputation.avocado import Avocado
+
+        self.main: Avocado = Avocado.load(self.prefix)
+        bin = self.main.bin
+        # A model saved in Python knows no sizes but those of its bins.
+        own = {s.chromosome: (s.end - s.first) * bin for s in self.main.stretches}
+        self.sizes: dict[str, int] = self.document.get("chromosomes", own)
+        self._further: list[str] = self.document.get("chromosome_models", [])
+        self._open: tuple[str, Avocado] | None = None
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Chromosomes that can be imputed, in the order of the database."""
+        known = {stretch.chromosome for stretch in self.main.stretches} | set(self._further)
+        return [name for name in self.sizes if name in known]
+
+    @property
+    def held_out(self) -> list[Pair]:
+        """Tracks that were held out for testing."""
+        return [(celltype, assay) for celltype, assay in self.document.get("held_out", [])]
+
+    @property
+    def validated_on(self) -> list[Pair]:
+        """Tracks that the best epoch was chosen by."""
+        return [(celltype, assay) for celltype, assay in self.document.get("validated_on", [])]
+
+    def bins(self, chromosome: str) -> int:
+        """Bins of a chromosome.
+
+        Raises:
+            InputError: the model does not know it.
+        """
+        if chromosome not in self.chromosomes:
+            raise InputError(
+                f"{self.prefix}: knows no chromosome {chromosome!r}; expected one of {', '.join(self.chromosomes[:12])}"
+            )
+        return -(-self.sizes[chromosome] // self.main.bin)
+
+    def of(self, chromosome: str) -> tuple[Avocado, int]:
+        """The model of a chromosome, and the place of its first bin there; one further model is open at a time."""
+        for stretch in self.main.stretches:
+            if stretch.chromosome == chromosome:
+                return self.main, stretch.first
+        if self._open is None or self._open[0] != chromosome:
+            from kerasgen.imputation.avocado import Avocado
+
+            self._open = None
+            self._open = chromosome, Avocado.load(f"{self.prefix}.{chromosome}")
+        return self._open[1], 0
+
+    def impute(self, pairs: list[Pair], piece: Piece) -> np.ndarray:
+        """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
+        model, origin = self.of(piece.chromosome)
+        return model.impute(pairs, origin + piece.first, origin + piece.end)
+
+    def std(self, pair: Pair, piece: Piece) -> np.ndarray:
+        """Standard deviation between the models of an ensemble, ``(bins,) float32``."""
+        model, origin = self.of(piece.chromosome)
+        return model.predict_std(*pair, origin + piece.first, origin + piece.end)
+
+    def check(self, celltypes: list[str], assays: list[str]) -> None:
+        """Raise :class:`InputError` for a name that the model does not know, or one given twice."""
+        for what, names, known in (
+            ("cell type", celltypes, self.main.celltypes),
+            ("assay", assays, self.main.assays),
+        ):
+            for name in names:
+                if name not in known:
+                    raise InputError(
+                        f"{self.prefix}: knows no {what} {name!r}; expected one of {', '.join(known[:12])}"
+                    )
+                if names.count(name) > 1:
+                    raise InputError(f"{what} {name!r} is named twice")
+
+    def pieces(self, chrom: list[str] | None, start: int | None, end: int | None, region: str | None) -> list[Piece]:
+        """The bins that flags name.
+
+        Args:
+            chrom: chromosomes; all when not given.
+            start, end: bp, of one chromosome; all of it when not given. Bins that they touch are taken whole.
+            region: ``CHROM:START-END`` instead of these.
+
+        Raises:
+            InputError: an unknown chromosome, a range past its end or empty, or flags that exclude each other.
+        """
+        if region is not None:
+            if chrom or start is not None or end is not None:
+                raise InputError("give --region or --chrom, --start and --end, not both")
+            return [self.piece(*parse_region(region))]
+        names = chrom or self.chromosomes
+        if (start is not None or end is not None) and len(names) != 1:
+            raise InputError("--start and --end are of one chromosome; name it with --chrom")
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"--chrom {name}: named twice")
+        # In the order of the database, in which files are written.
+        ordered = [name for name in self.sizes if name in names]
+        ordered += [name for name in names if name not in self.sizes]
+        return [self.piece(name, start or 0, self._size(name) if end is None else end) for name in ordered]
+
+    def piece(self, chromosome: str, start: int, end: int) -> Piece:
+        """The bins that a range of bp touches; raises :class:`InputError` if it is not within the chromosome."""
+        size = self._size(chromosome)
+        if not 0 <= start < end <= size:
+            raise InputError(
+                f"{chromosome}:{start:,}-{end:,}: expected a range of one base or more within 0 to {size:,}, "
+                "the chromosome's end"
+            )
+        bin = self.main.bin
+        return Piece(chromosome, start // bin, -(-end // bin))
+
+    def _size(self, chromosome: str) -> int:
+        self.bins(chromosome)
+        return self.sizes[chromosome]
+
+
+def parse_region(text: str) -> tuple[str, int, int]:
+    """``CHROM:START-END``, with or without commas in the numbers, as chromosome, start and end.
+
+    Raises:
+        InputError: anything else.
+    """
+    chromosome, _, span = text.rpartition(":")
+    start, dash, end = span.replace(",", "").partition("-")
+    if not (chromosome and dash and start.isdecimal() and end.isdecimal()):
+        raise InputError(f"{text!r}: expected a region CHROM:START-END, such as chr1:1000000-1050000")
+    return chromosome, int(start), int(end)

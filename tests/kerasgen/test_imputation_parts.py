@@ -1,0 +1,230 @@
+"""Parts of the imputation model beside an independent computation: factors, context, scales, steps, batches."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import keras
+import numpy as np
+import pytest
+
+from architectures import avocado
+from kerasgen.binned import Stretch
+from kerasgen.imputation import sampling
+from kerasgen.imputation.context import Context
+from kerasgen.imputation.genome import GenomeFactors
+from kerasgen.imputation.network import Imputer, Trainer
+from kerasgen.imputation.sampling import Experiments
+from kerasgen.imputation.scales import guess, measure
+from kerasgen.imputation.settings import Settings
+
+pytestmark = pytest.mark.backend
+
+TWO = (Stretch("a", 0, 0, 430), Stretch("b", 0, 430, 700))
+
+
+def test_rows_move_as_keras_adam_moves_whole_tables(rng: np.random.Generator) -> None:
+    genome = GenomeFactors(TWO[:1], (3, 2, 1), rng)
+    start = genome.copy_tables()
+    tables = [keras.Variable(table) for table in start]
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizer.build(tables)
+    for _ in range(60):
+        positions = np.sort(rng.integers(0, 430, 25))
+        gradient = rng.normal(size=(25, 6)).astype(np.float32)
+        rows, factors = genome.begin_step(positions, 0.01)
+        whole = []
+        for table, row, span, part in zip(tables, rows, (1, 10, 200), np.split(gradient, [3, 5], axis=1), strict=True):
+            np.testing.assert_array_equal(row, positions // span)
+            dense = np.zeros(table.shape, np.float32)
+            np.add.at(dense, row, part)
+            whole.append(dense)
+        expected = np.concatenate(
+            [keras.ops.convert_to_numpy(t)[row] for t, row in zip(tables, rows, strict=True)], axis=1
+        )
+        np.testing.assert_allclose(factors, expected, atol=2e-5)
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in whole])
+        genome.end_step(rows, gradient)
+    genome.settle()
+    for mine, theirs, before in zip(genome.tables, tables, start, strict=True):
+        np.testing.assert_allclose(mine, keras.ops.convert_to_numpy(theirs), atol=2e-5)
+        assert np.abs(mine - before).max() > 0.05
+
+
+def test_a_coarse_row_does_not_span_two_stretches(rng: np.random.Generator) -> None:
+    genome = GenomeFactors(TWO, (1, 2, 3), rng)
+    fine, middle, coarse = genome.rows(np.array([0, 429, 430, 699]))
+    assert list(fine) == [0, 429, 430, 699]
+    assert list(middle) == [0, 42, 43, 43 + 26]
+    assert list(coarse) == [0, 2, 3, 4]
+    assert [len(table) for table in genome.tables] == [700, 43 + 27, 3 + 2]
+    whole = genome.gather(np.arange(700))
+    np.testing.assert_array_equal(whole[430:440, 1:3], np.repeat(genome.tables[1][43:44], 10, axis=0))
+
+
+def test_context_is_what_the_other_tracks_hold_around_a_bin(rng: np.random.Generator) -> None:
+    pairs = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 2)]
+    values = rng.random((6, 700)).astype(np.float32)
+    values[1, 100:140] = np.nan
+    celltypes, assays = np.array(pairs).T
+    context = Context(values, celltypes, assays, 3, TWO, windows=(0, 4))
+    positions = np.array([2, 120, 428, 431, 699])
+    found = context(positions, np.zeros(5, np.int64), np.ones(5, np.int64) * 0)
+    assert found.shape == (5, context.columns) == (5, 8 + 3 * 5)
+
+    def window(track: int, position: int, half: int) -> float:
+        low, high = (0, 430) if position < 430 else (430, 700)
+        piece = values[track, max(position - half, low) : min(position + half + 1, high)]
+        return float(np.nanmean(piece)) if np.isfinite(piece).any() else float("nan")
+
+    for row, position in zip(found, positions, strict=True):
+        for k, half in enumerate((0, 4)):
+            others = np.array([window(track, position, half) for track in (1, 2)])
+            others = others[np.isfinite(others)]
+            expected = [others.mean(), others.min(), others.max(), others.std()]
+            np.testing.assert_allclose(row[4 * k : 4 * k + 4], expected, atol=1e-5)
+            mean, own = window(4, position, half), window(3, position, half)
+            if np.isnan(mean):
+                np.testing.assert_allclose(row[13 + 2 * k : 15 + 2 * k], [own, 0], atol=1e-5)
+            else:
+                np.testing.assert_allclose(row[13 + 2 * k : 15 + 2 * k], [mean, own - mean], atol=1e-5)
+            np.testing.assert_allclose(row[18 + 2 * k : 20 + 2 * k], [window(5, position, half), 0], atol=1e-5)
+        assert list(row[[12, 17, 22]]) == [0, 1, 0]
+
+
+def test_context_never_looks_at_the_track_asked_for(rng: np.random.Generator) -> None:
+    values = rng.random((4, 300)).astype(np.float32)
+    indices = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    here, ask = np.arange(300), np.zeros(300, np.int64)
+    stretch = [Stretch("a", 0, 0, 300)]
+    before = Context(values, *indices, 2, stretch)(here, ask, ask)
+    values[0] = 1e6
+    np.testing.assert_array_equal(Context(values, *indices, 2, stretch)(here, ask, ask), before)
+    kept = np.tile([True, False, True, True], (300, 1))
+    without = Context(values, *indices, 2, stretch)(here, ask, ask, kept)
+    fewer = Context(values[[0, 2, 3]], indices[0][[0, 2, 3]], indices[1][[0, 2, 3]], 2, stretch)(here, ask, ask)
+    np.testing.assert_array_equal(without, fewer)
+
+
+def test_the_spread_of_a_missing_track_is_guessed_from_its_cell_type_and_assay() -> None:
+    of_celltype, of_assay = {"a": 1.0, "b": 2.0, "c": 0.5}, {"x": 0.4, "y": 0.8, "z": 1.2}
+    scales = {
+        (c, a): (0.5 * of_celltype[c] * of_assay[a], of_celltype[c] * of_assay[a])
+        for c in of_celltype
+        for a in of_assay
+        if (c, a) != ("b", "z")
+    }
+    mean, spread = guess(scales, "b", "z")
+    assert spread == pytest.approx(2.4, rel=0.15)
+    assert mean == pytest.approx(0.5 * spread, rel=0.01)
+    assert measure(np.array([1, 3, np.nan], np.float32)) == (2.0, 1.0)
+    assert measure(np.ones(3, np.float32)) == (1.0, 1.0)
+
+
+def network(**params) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    return avocado.build(avocado.Config(**{"n_celltypes": 3, "n_assays": 4, "n_nodes": 8, "n_layers": 2, **params}))
+
+
+def batch(rng: np.random.Generator, n: int = 40, context: int = 0) -> list[np.ndarray]:
+    indices = [rng.integers(0, most, (n, 1)).astype(np.int32) for most in (3, 4)]
+    more = [rng.random((n, context)).astype(np.float32)] if context else []
+    return [*indices, *more, rng.random(n).astype(np.float32), np.ones(n, np.float32)]
+
+
+def test_a_step_is_a_step_of_keras_adam(rng: np.random.Generator) -> None:
+    ours, theirs = network(n_genome_factors=5), network(n_genome_factors=5)
+    trainer = Trainer(ours, lambda path: True)
+    theirs.compile(keras.optimizers.Adam(0.01), "mse")
+    for _ in range(5):
+        given, factors = batch(rng), rng.random((40, 5)).astype(np.float32)
+        loss, _ = trainer(given, factors, 0.01)
+        expected = theirs.train_on_batch([*given[:2], factors], given[2])
+        assert float(loss) == pytest.approx(float(expected), rel=1e-4) or theirs.metrics
+    trainer.store()
+    for mine, other in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(other), atol=2e-4, err_msg=mine.path
+        )
+
+
+def test_the_gradient_of_the_factors_is_that_of_the_loss(rng: np.random.Generator) -> None:
+    model = network(n_genome_factors=5)
+    given, factors = batch(rng), rng.random((40, 5)).astype(np.float32)
+    given[-1][7] = 0
+
+    def loss(factors: np.ndarray) -> float:
+        out = keras.ops.convert_to_numpy(model([*given[:2], factors]))[:, 0].astype(np.float64)
+        return float((given[-1] * (out - given[-2]) ** 2).sum() / given[-1].sum())
+
+    _, gradient = Trainer(model, lambda path: True)(given, factors, 0.0)
+    gradient = keras.ops.convert_to_numpy(gradient)
+    assert (gradient[7] == 0).all()
+    for row, column in ((0, 0), (3, 4), (39, 2)):
+        moved = factors.copy()
+        moved[row, column] += 0.05
+        back = factors.copy()
+        back[row, column] -= 0.05
+        assert gradient[row, column] == pytest.approx((loss(moved) - loss(back)) / 0.1, rel=0.05, abs=1e-4)
+
+
+def test_frozen_weights_and_rows_stay(rng: np.random.Generator) -> None:
+    model = network(n_genome_factors=5)
+    place = "celltype_product/embeddings"
+    before = {v.path: np.array(keras.ops.convert_to_numpy(v)) for v in model.variables}
+    trainer = Trainer(model, lambda path: path == place, {place: np.array([False, False, True])}, weight_decay=0.1)
+    for _ in range(3):
+        trainer(batch(rng), rng.random((40, 5)).astype(np.float32), 0.01)
+    trainer.store()
+    for variable in model.variables:
+        after = keras.ops.convert_to_numpy(variable)
+        if variable.path == place:
+            np.testing.assert_array_equal(after[:2], before[place][:2])
+            assert (after[2] != before[place][2]).all()
+        else:
+            np.testing.assert_array_equal(after, before[variable.path])
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("factors", [(2, 3, 1), (0, 0, 0)])
+def test_imputing_is_the_network_called_plainly(factors: tuple, residual: bool, rng: np.random.Generator) -> None:
+    model = network(n_genome_factors=sum(factors), n_context=6, residual=residual)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+    genome = GenomeFactors(TWO, factors, rng)
+    positions = np.arange(420, 445)
+    rows = genome.rows(positions)
+    imputer = Imputer(model, factors)
+    tables = [table[row[0] : row[-1] + 1] for table, row in zip(genome.tables, rows, strict=True)]
+    part = imputer.genome_part(tables, [(row - row[0]).astype(np.int32) for row in rows]) if sum(factors) else None
+    context = rng.random((25, 6)).astype(np.float32)
+    given = [np.full((25, 1), 2, np.int32), np.full((25, 1), 3, np.int32)]
+    given += [genome.gather(positions)] if sum(factors) else []
+    expected = keras.ops.convert_to_numpy(model([*given, context]))[:, 0]
+    np.testing.assert_allclose(imputer(2, 3, part, context), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["sequential", "permuted"])
+def test_a_pass_sees_each_bin_once(how: str) -> None:
+    rng = np.random.default_rng(0)
+    seen = np.concatenate(list(islice(sampling._positions(1000, 100, how, rng), 10)))
+    assert sorted(seen) == list(range(1000))
+    assert (list(seen) == list(range(1000))) == (how == "sequential")
+
+
+def test_random_positions_are_drawn_on_their_own() -> None:
+    first = next(sampling._positions(1000, 200, "random", np.random.default_rng(0)))
+    assert len(np.unique(first)) < 200
+    assert np.diff(np.sort(first)).max() > 5
+
+
+def test_a_missing_value_counts_nothing() -> None:
+    values = np.array([[1, np.nan, 3], [np.nan, np.nan, 6]], np.float32)
+    experiments = Experiments(values, np.array([0, 1]), np.array([1, 0]))
+    rng = np.random.default_rng(0)
+    for made in sampling.batches(experiments, Settings(batch_size=3), "sequential", 5, rng, None):
+        celltype, assay, observed, counted = made.inputs
+        row = celltype[:, 0]
+        np.testing.assert_array_equal(assay[:, 0], 1 - row)
+        np.testing.assert_array_equal(counted, ~np.isnan(values[row, made.positions]))
+        np.testing.assert_array_equal(observed, np.nan_to_num(values[row, made.positions]))
