@@ -14,6 +14,7 @@ import numpy as np
 from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
 from db_ingest.progress import progress as show_progress
+from db_ingest.upkeep import computed
 from kerasgen.database import Database
 
 Pair = tuple[str, str]
@@ -178,14 +179,22 @@ def from_database(
 
 
 def select(database: Database, celltypes: Sequence[str] | None, assays: Sequence[str] | None) -> list[Track]:
-    """The signals of these datasets and attributes, cell type by cell type; see :func:`from_database`."""
+    """The signals of these datasets and attributes, cell type by cell type; see :func:`from_database`.
+
+    What a model computed, an embedding say, is no measurement: it is taken only where it is named.
+    """
     for what, names, known in (("cell type", celltypes, database.datasets), ("assay", assays, database.attributes)):
         for name in names or ():
             if name not in known:
                 raise InputError(f"{database.uri}: no {what} {name!r}; expected one of {', '.join(known[:12])}")
             if list(names or ()).count(name) > 1:
                 raise InputError(f"{what} {name!r} is named twice")
-    signals = [track for track in database.tracks if track.kind == "signal"]
+    named = {*(celltypes or ()), *(assays or ())}
+    signals = [
+        track
+        for track in database.tracks
+        if track.kind == "signal" and (track.type != computed.TYPE or named & {track.dataset, track.attribute})
+    ]
     if assays:
         masks = [t.attribute for t in database.tracks if t.kind == "mask" and t.attribute in assays]
         if masks:

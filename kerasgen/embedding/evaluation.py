@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def r_squared(
     """Share of the variance of all tracks together that reconstructions explain, of values that there are.
 
     ``1 - sum of squared errors / sum of squared differences from each track's mean in these bins``, each track in units
-    of its standard deviation.
+    of its standard deviation; NaN where nothing varies, or there is no value.
 
     Args:
         model, normalisation, tracks, stretches: see :func:`reconstructions`.
@@ -69,4 +70,5 @@ def r_squared(
         total += values.sum(axis=1)
         squares += (values**2).sum(axis=1)
     spread = squares - total**2 / np.maximum(number, 1)
-    return float(1 - (error / scaled.scale**2).sum() / (spread / scaled.scale**2).sum())
+    whole = (spread / scaled.scale**2).sum()
+    return float(1 - (error / scaled.scale**2).sum() / whole) if whole > 0 else math.nan

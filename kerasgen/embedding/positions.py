@@ -50,10 +50,11 @@ def open_positions(found: Bundle, database: Database) -> Positions:
     Raises:
         InputError: a model that has none, or a database that lacks what it needs.
     """
-    family = found.config["architecture"].get("name") or found.config.get("kind")
+    architecture = found.config.get("architecture", {})
+    family = architecture.get("name") or found.config.get("kind")
     if family not in _FAMILIES:
         raise InputError(
-            f"{found.model_path}: a model of the family {family or found.config['architecture'].get('file')}; "
+            f"{found.model_path}: a model of the family {family or architecture.get('file')}; "
             f"expected one that embeds positions: {', '.join(_FAMILIES)}"
         )
     return _FAMILIES[family](found, database)

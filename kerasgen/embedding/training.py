@@ -102,6 +102,8 @@ def train_epilstm(
         config = epilstm.Config(**params)
     except ValueError as error:
         raise InputError(f"--model_params: {error}") from error
+    if not any(np.isfinite(tracks.values[:, s.first : s.end]).any() for s in parts.validation):
+        raise InputError(f"{database.uri}: no track has a value in the validation bins; expected some to choose by")
     storage.require_writable(Path(model_prefix).parent)
     keras.utils.set_random_seed(seed)
     model = epilstm.build(config)
@@ -164,7 +166,7 @@ def fit_pca(
     explained = r_squared(model, normalisation, tracks, parts.test or fitted)
     contents = document(database, flags, config, model, normalisation, tracks, parts, split)
     bundle.write_model(model_prefix, model)
-    bundle.write_config(model_prefix, {**contents, "r2": {"test" if parts.test else "train": explained}})
+    bundle.write_config(model_prefix, {**contents, "r2": _known({"test" if parts.test else "train": explained})})
     return explained
 
 
@@ -269,11 +271,14 @@ class _Fitting:
         else:
             self.stopped = f"all {epochs} epochs done"
         best_model = bundle.load_model(bundle.path_of(prefix, "keras"))
-        explained = {
-            part: r_squared(best_model, self._normalisation, self._tracks, stretches)
-            for part, stretches in (("validation", self._parts.validation), ("test", self._parts.test))
-            if stretches
-        }
+        held = {"validation": self._parts.validation, "test": self._parts.test}
+        explained = _known(
+            {
+                part: r_squared(best_model, self._normalisation, self._tracks, stretches)
+                for part, stretches in held.items()
+                if stretches
+            }
+        )
         log.info("variance explained: %s", ", ".join(f"{part} {share:.3f}" for part, share in explained.items()))
         bundle.write_config(prefix, {**contents, "best": best, "history": self.history, "r2": explained})
 
@@ -309,6 +314,11 @@ class _Fitting:
         config = self._config
         lanes = lay(stretches, self._tracks.stretches, self._flags["batch_size"], config.frame, skip)
         return Frames(self._values, lanes, config.frame, config.look_ahead, config.mask)
+
+
+def _known(shares: dict[str, float]) -> dict[str, float]:
+    """Those that are defined: JSON has no NaN."""
+    return {part: share for part, share in shares.items() if not math.isnan(share)}
 
 
 def _check(flags: dict[str, Any]) -> None:

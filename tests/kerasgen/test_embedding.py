@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_tracks import ASSAYS, BIN, BINS, CELLTYPES, make_database, simulated
 
-from db_ingest import ingest
 from db_ingest.errors import InputError
 from kerasgen.binned import BinnedTracks, Stretch, from_arrays
 from kerasgen.bundle import open_bundle
@@ -16,51 +16,15 @@ from kerasgen.database import Database
 from kerasgen.embedding import frames
 from kerasgen.embedding.frames import Normalisation
 
-BINS, BIN = 6000, 25
-CELLTYPES, ASSAYS = ("E1", "E2"), ("A", "B", "C")
-
-
-def simulated(rng: np.random.Generator) -> dict[tuple[str, str], np.ndarray]:
-    """Six tracks that are mixtures of two smooth factors, with a little noise and some missing bins."""
-    smooth = np.ones(15) / 15
-    factors = np.stack([np.convolve(rng.normal(size=BINS + 14), smooth, "valid") * 4 for _ in range(2)])
-    tracks = {}
-    for celltype in CELLTYPES:
-        for assay in ASSAYS:
-            values = rng.normal(size=2) @ factors + rng.normal(0, 0.1, BINS)
-            tracks[celltype, assay] = values.astype(np.float32)
-    tracks["E1", "A"][100:140] = np.nan
-    for values in tracks.values():
-        values[3000:3010] = np.nan
-    return tracks
-
 
 @pytest.fixture(scope="module")
 def arrays() -> dict[tuple[str, str], np.ndarray]:
-    return simulated(np.random.default_rng(5))
+    return simulated()
 
 
 @pytest.fixture(scope="module")
 def uri(arrays: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The tracks as a database of one chromosome, its last bin 10 bp."""
-    folder = tmp_path_factory.mktemp("embedding")
-    rows = ["dataset\t" + "\t".join(ASSAYS)]
-    for celltype in CELLTYPES:
-        for assay in ASSAYS:
-            np.save(folder / f"{celltype}.{assay}.npy", arrays[celltype, assay])
-        rows.append(f"{celltype}\t" + "\t".join(str(folder / f"{celltype}.{assay}.npy") for assay in ASSAYS))
-    (folder / "samples.tsv").write_text("\n".join(rows) + "\n")
-    (folder / "types.yaml").write_text(
-        "".join(f"{assay}: {{type: npz, bin: 25, missing: nan, chromosome: grid}}\n" for assay in ASSAYS)
-    )
-    (folder / "sizes").write_text(f"grid\t{BINS * BIN - 15}\n")
-    ingest(
-        str(folder / "db"),
-        str(folder / "samples.tsv"),
-        attribute_config_file=str(folder / "types.yaml"),
-        chrom_sizes=str(folder / "sizes"),
-    )
-    return str(folder / "db")
+    return make_database(tmp_path_factory.mktemp("embedding"), arrays)
 
 
 @pytest.fixture(scope="module")
