@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen import sequence
 from kerasgen.database import Database
 from kerasgen.loading.order import cover
 from kerasgen.loading.store import Key, Need, Parts, Store
@@ -123,12 +122,10 @@ class BatchBuilder:
         shape = (len(windows.centre), channels.length)
         if self.codes_only:
             codes = np.empty(shape, np.uint8)
-            kernels.base_codes(cells.array, *place, windows.reverse, sequence.COMPLEMENT, codes)
+            kernels.base_codes(cells.array, *place, windows.reverse, codes)
             return codes
         rows = np.empty((*shape, 4), np.float32)
-        kernels.one_hot(
-            cells.array, *place, windows.reverse, *sequence.ONE_HOT_ROWS, rows.view(np.complex128).reshape(shape)
-        )
+        kernels.one_hot(cells.array, *place, windows.reverse, rows.view(np.uint32).reshape(len(rows), -1))
         return rows
 
     def _values(self, channels: Channels, windows: Windows, store: Store | None, absent: float) -> np.ndarray:
@@ -144,7 +141,10 @@ class BatchBuilder:
             kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
         else:
             how, values = getattr(kernels, _HOW[channels.aggregation]), np.empty((count, tracks), np.float32)
-            kernels.aggregates(cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how, values)
+            kernels.aggregates(
+                cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how,
+                kernels.lanes_for(cells.array), values,
+            )  # fmt: skip
             if channels.aggregation == "binary_max":
                 values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
         if not direct:
