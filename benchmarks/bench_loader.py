@@ -71,6 +71,8 @@ MEMORY = [
 DISK = [
     _ours("out of core", "out_of_core", 1),
     _ours("out of core", "out_of_core", 2),
+    _ours("mapped files", "mapped", 1),
+    _ours("mapped files", "mapped", 2),
     Loader("figwig file, a call a batch", "figwig_file", files="figwig_file"),
     Loader("figwig file, a call 16 batches", "figwig_file", files="figwig_file", calls=16),
     Loader("figwig file, a call 16 batches, 2 threads", "figwig_file", 2, files="figwig_file", calls=16),

@@ -33,7 +33,7 @@ JIT_COMPILE = ("auto", "true", "false")
 PRECISIONS = ("float32", "bfloat16")
 _PATHS = ("tdb_array", "bed_regions", "background_bed", "blacklist", "architecture_from_file")
 _MAY_CHANGE = {
-    "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb",
+    "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb", "cache_dir",
     "device_one_hot",
 }  # fmt: skip
 
@@ -124,6 +124,7 @@ def train(
     threads: int = 2,
     max_queue_size: int = 10,
     cache_gb: float | None = None,
+    cache_dir: str | None = None,
     device_one_hot: bool = True,
     num_gpus: int = 1,
     precision: str = "float32",
@@ -153,6 +154,9 @@ def train(
     plans = plan_training(database, spec, flags)
     _check(flags)
     storage.require_writable(Path(model_prefix).parent)
+    from kerasgen.loading.sources import require_local_folder
+
+    require_local_folder(cache_dir)
 
     backend.load()
     from kerasgen import devices
@@ -250,7 +254,8 @@ def _sources(
     from kerasgen.loading.sources import choose
 
     order = None if state is None else Order(**state[1]["order"])
-    held = {"database": builder.database, "needs": builder.needs, "threads": flags["threads"]}
+    held = {name: flags[name] for name in ("threads", "cache_dir")}
+    held |= {"database": builder.database, "needs": builder.needs}
     cache_gb = flags["cache_gb"]
     source = choose(**held, plan=training, cache_gb=cache_gb, order=order, what="training batches")
     left = None if cache_gb is None else max(cache_gb - source.nbytes / 1e9, 0.0)
