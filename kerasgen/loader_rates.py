@@ -208,7 +208,7 @@ def _limit(rates: list[Rate], in_memory: bool) -> str:
         if made > 0.6 * read:
             return (
                 f"reading and decompressing the database ({made / read:.0%} of its rate); with --cache_gb large enough "
-                "to hold all, batches come from memory"
+                "to hold all, batches come from memory; with --cache_dir, from files on a local disk"
             )
     if made > 0.4 * copied:
         return f"memory: batches come at {made / copied:.0%} of the rate at which their bytes can be copied"

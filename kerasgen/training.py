@@ -290,7 +290,7 @@ def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
     """What to do against waiting for batches, with the machine and the flags there are."""
     cores, advice = workers.cores(), []
     if not in_memory:
-        advice.append("raise --cache_gb, so that batches come from memory")
+        advice.append("raise --cache_gb, so that batches come from memory, or give --cache_dir on a local disk")
     if flags["threads"] < cores:
         advice.append(f"raise --threads (now {flags['threads']}, of {cores} cores)")
     if not flags["device_one_hot"]:
