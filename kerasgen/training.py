@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from db_ingest import storage, workers
+from db_ingest import storage
+from db_ingest.cores import cores
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
@@ -288,11 +289,11 @@ def _check(flags: Mapping[str, Any]) -> None:
 
 def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
     """What to do against waiting for batches, with the machine and the flags there are."""
-    cores, advice = workers.cores(), []
+    advice, available = [], cores()
     if not in_memory:
         advice.append("raise --cache_gb, so that batches come from memory, or give --cache_dir on a local disk")
-    if flags["threads"] < cores:
-        advice.append(f"raise --threads (now {flags['threads']}, of {cores} cores)")
+    if flags["threads"] < available:
+        advice.append(f"raise --threads (now {flags['threads']}, of {available} cores)")
     if not flags["device_one_hot"]:
         advice.append("let the device encode the sequence (--device_one_hot)")
     if flags["max_queue_size"] < flags["threads"]:
