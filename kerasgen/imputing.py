@@ -96,7 +96,7 @@ def impute(
         overwrite: replace files that are there.
         add_celltypes, add_assays: datasets or attributes of the database that the model is to learn first; all else in
             it stays. Written as a model of its own, ``new_model``, which then imputes.
-        add_epochs: to learn them in; otherwise the model's own number.
+        add_epochs: to learn them in; otherwise as many as the model was trained in.
         scores: ``P`` of ``P.tsv`` and ``P.png``: scores of the imputed tracks that the database has, in the model's
             values, beside baselines from the tracks that the model was trained on.
         genes, enhancers: annotation for scores; see :func:`kerasgen.scoring.imputation.annotated_bins`.
@@ -205,6 +205,7 @@ def _add(
     from kerasgen.track_training import chromosome_models
 
     model = opened.main
+    trained = {name: opened.document.get("run", {}).get(name) for name in ("epochs", "epoch_size")}
     kept_out = {*opened.held_out, *opened.validated_on}
     for axis, names in adding:
         is_celltypes = axis == "celltypes"
@@ -226,7 +227,7 @@ def _add(
             if name not in getattr(tracks, axis):
                 raise InputError(f"--add_{axis} {name}: has no track of what the model knows ({', '.join(known[:12])})")
         fit = model.fit_celltypes if is_celltypes else model.fit_assays
-        fit(tracks, n_epochs=epochs)
+        fit(tracks, n_epochs=epochs or trained["epochs"], epoch_size=trained["epoch_size"])
     further = [name for name in opened.chromosomes if name not in {s.chromosome for s in model.stretches}]
     kept = {key: opened.document[key] for key in _KEPT if key in opened.document}
     document: dict[str, Any] = {
@@ -236,7 +237,7 @@ def _add(
         "made_from": {"model": opened.prefix, "added": dict(adding)},
         "chromosome_models": further,
     }
-    for name, other in chromosome_models(model, database, further, model.experiments):
+    for name, other in chromosome_models(model, database, further, model.experiments, **trained):
         other.save(f"{prefix}.{name}", {**document, "chromosome_models": []})
     model.save(prefix, document)
     return TrackModel(prefix)
