@@ -13,12 +13,12 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
-from kerasgen.binned import Pair, Stretch, transformed
+from kerasgen.binned import Pair
 from kerasgen.database import Database
 from kerasgen.track_models import Piece, TrackModel, parse_region
 
 if TYPE_CHECKING:
-    from kerasgen.imputation_scores import Scored
+    from kerasgen.scoring.imputed_tracks import Scored
 
 log = logging.getLogger("kerasgen")
 
@@ -110,7 +110,7 @@ def impute(
     Raises:
         InputError: wrong flags, names, ranges or files; nothing has been written then.
     """
-    from kerasgen import imputation_figures as figures
+    from kerasgen.scoring import imputation_figures as figures
     from kerasgen.scoring.imputation_plots import METHODS
 
     if projection not in METHODS:
@@ -156,7 +156,7 @@ def impute(
     result = ImputationResult([], existing, {}, [], [], new_model if adding else None)
     judge = None
     if scores and todo:
-        from kerasgen.imputation_scores import Judge
+        from kerasgen.scoring.imputed_tracks import Judge
 
         assert database is not None
         judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
@@ -393,27 +393,3 @@ def _put(file: Any, opened: TrackModel, piece: Piece, values: np.ndarray) -> Non
             if short:
                 begin = start + (len(part) - 1) * bin
                 file.addEntries([piece.chromosome], [begin], ends=[size], values=held[-1:])
-
-
-def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[Piece]) -> np.ndarray | None:
-    """A track's own values in bins, as the model was trained on them, ``(bins,) float32``; None: there is none."""
-    tracks = [t for t in database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"]
-    if not tracks:
-        return None
-    bin = opened.main.bin
-    parts = []
-    for piece in pieces:
-        for first in range(piece.first, piece.end, _BINS_AT_ONCE):
-            many = min(_BINS_AT_ONCE, piece.end - first)
-            parts.append(database.bins(tracks, [piece.chromosome], [first * bin], many, bin)[0, :, 0])
-    values = np.concatenate(parts)
-    return transformed(database.uri, tracks[0], values, opened.main.transformation)
-
-
-def stretches_of(pieces: Sequence[Piece], bin: int) -> list[Stretch]:
-    """Pieces laid end to end."""
-    found, first = [], 0
-    for piece in pieces:
-        found.append(Stretch(piece.chromosome, piece.first * bin, first, first + piece.end - piece.first))
-        first = found[-1].end
-    return found

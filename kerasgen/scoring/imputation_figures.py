@@ -10,7 +10,7 @@ import numpy as np
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.binned import Pair, transformed
 from kerasgen.database import Database
-from kerasgen.track_models import Piece, TrackModel
+from kerasgen.track_models import Piece, TrackModel, observed
 
 _POSITIONS, _BLOCK = 10_000, 50
 """Bins whose factors are drawn, and how many neighbours of these are taken together."""
@@ -64,7 +64,6 @@ def browser_path(folder: Path, pair: Pair, piece: Piece, bin: int) -> Path:
 def draw_region(folder: Path, opened: TrackModel, database: Database, pair: Pair, piece: Piece) -> Path:
     """Draw a track as measured, as imputed, and as the mean of the other cell types, in the model's values."""
     from kerasgen import plotting
-    from kerasgen.imputing import observed
     from kerasgen.scoring.imputation import baselines
     from kerasgen.scoring.imputation_plots import Row, draw_browser
 
