@@ -25,7 +25,8 @@ log = logging.getLogger("kerasgen")
 _VALUES_AT_ONCE = 2**27
 """Imputed values that are in memory together: half a gigabyte."""
 _FILES_AT_ONCE = 64
-_BINS_AT_ONCE = 2**20
+_BLOCK = 240_000
+"""Bins imputed in one go."""
 _KEPT = ("run", "architecture", "held_out", "validated_on")
 """What the file of a model with added names keeps of the one that it was made from."""
 
@@ -329,9 +330,8 @@ def _write_all(
     judge: Any,
 ) -> None:
     """Impute and write tracks, as many together as fit in memory: what they share is computed once."""
-    widest = max(piece.end - piece.first for piece in pieces)
     kept = sum(piece.end - piece.first for piece in pieces) if judge is not None else 0
-    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (widest + kept)))
+    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (_BLOCK + kept)))
     undo = opened.main.transformation == "arcsinh" and not keep_arcsinh
     values = len(pairs) * sum(piece.end - piece.first for piece in pieces)
     with progress("imputing", values, "bins") as advance:
@@ -343,7 +343,7 @@ def _write_all(
             with contextlib.ExitStack() as stack:
                 files = [stack.enter_context(_bigwig(path, opened.sizes)) for path in paths]
                 deviations = [stack.enter_context(_bigwig(path, opened.sizes)) for path in spreads]
-                for piece in pieces:
+                for piece in _blocks(pieces):
                     found = opened.impute(group, piece)
                     for place, pair in enumerate(group):
                         written = found[place]
@@ -361,6 +361,13 @@ def _write_all(
             result.clipped.update({path: many for path, many in zip(paths, negative, strict=True) if many})
             if judge is not None:
                 judge.score(group)
+
+
+def _blocks(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """Pieces cut into such as are imputed in one go."""
+    for piece in pieces:
+        for first in range(piece.first, piece.end, _BLOCK):
+            yield Piece(piece.chromosome, first, min(first + _BLOCK, piece.end))
 
 
 @contextlib.contextmanager
@@ -382,14 +389,13 @@ def _put(file: Any, opened: TrackModel, piece: Piece, values: np.ndarray) -> Non
     bin, size = opened.main.bin, opened.sizes[piece.chromosome]
     there = np.flatnonzero(np.isfinite(values))
     for run in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
-        for first in range(0, len(run), _BINS_AT_ONCE):
-            part = run[first : first + _BINS_AT_ONCE]
-            start = (piece.first + int(part[0])) * bin
-            held = [float(value) for value in values[part]]
-            # The last bin of a chromosome may be shorter, which bins of one span can not say.
-            short = start + len(part) * bin > size
-            if len(part) > short:
-                file.addEntries(piece.chromosome, start, values=held[: len(held) - short], span=bin, step=bin)
-            if short:
-                begin = start + (len(part) - 1) * bin
-                file.addEntries([piece.chromosome], [begin], ends=[size], values=held[-1:])
+        if not len(run):
+            continue
+        start = (piece.first + int(run[0])) * bin
+        held = [float(value) for value in values[run]]
+        # The last bin of a chromosome may be shorter, which bins of one span can not say.
+        short = start + len(run) * bin > size
+        if len(run) > short:
+            file.addEntries(piece.chromosome, start, values=held[: len(held) - short], span=bin, step=bin)
+        if short:
+            file.addEntries([piece.chromosome], [start + (len(run) - 1) * bin], ends=[size], values=held[-1:])
