@@ -13,19 +13,20 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
-from kerasgen.binned import Pair, Stretch, transformed
+from kerasgen.binned import Pair
 from kerasgen.database import Database
 from kerasgen.track_models import Piece, TrackModel, parse_region
 
 if TYPE_CHECKING:
-    from kerasgen.imputation_scores import Scored
+    from kerasgen.scoring.imputed_tracks import Scored
 
 log = logging.getLogger("kerasgen")
 
 _VALUES_AT_ONCE = 2**27
 """Imputed values that are in memory together: half a gigabyte."""
 _FILES_AT_ONCE = 64
-_BINS_AT_ONCE = 2**20
+_BLOCK = 240_000
+"""Bins imputed in one go."""
 _KEPT = ("run", "architecture", "held_out", "validated_on")
 """What the file of a model with added names keeps of the one that it was made from."""
 
@@ -96,7 +97,7 @@ def impute(
         overwrite: replace files that are there.
         add_celltypes, add_assays: datasets or attributes of the database that the model is to learn first; all else in
             it stays. Written as a model of its own, ``new_model``, which then imputes.
-        add_epochs: to learn them in; otherwise the model's own number.
+        add_epochs: to learn them in; otherwise as many as the model was trained in.
         scores: ``P`` of ``P.tsv`` and ``P.png``: scores of the imputed tracks that the database has, in the model's
             values, beside baselines from the tracks that the model was trained on.
         genes, enhancers: annotation for scores; see :func:`kerasgen.scoring.imputation.annotated_bins`.
@@ -110,7 +111,7 @@ def impute(
     Raises:
         InputError: wrong flags, names, ranges or files; nothing has been written then.
     """
-    from kerasgen import imputation_figures as figures
+    from kerasgen.scoring import imputation_figures as figures
     from kerasgen.scoring.imputation_plots import METHODS
 
     if projection not in METHODS:
@@ -156,7 +157,7 @@ def impute(
     result = ImputationResult([], existing, {}, [], [], new_model if adding else None)
     judge = None
     if scores and todo:
-        from kerasgen.imputation_scores import Judge
+        from kerasgen.scoring.imputed_tracks import Judge
 
         assert database is not None
         judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
@@ -205,6 +206,7 @@ def _add(
     from kerasgen.track_training import chromosome_models
 
     model = opened.main
+    trained = {name: opened.document.get("run", {}).get(name) for name in ("epochs", "epoch_size")}
     kept_out = {*opened.held_out, *opened.validated_on}
     for axis, names in adding:
         is_celltypes = axis == "celltypes"
@@ -226,7 +228,7 @@ def _add(
             if name not in getattr(tracks, axis):
                 raise InputError(f"--add_{axis} {name}: has no track of what the model knows ({', '.join(known[:12])})")
         fit = model.fit_celltypes if is_celltypes else model.fit_assays
-        fit(tracks, n_epochs=epochs)
+        fit(tracks, n_epochs=epochs or trained["epochs"], epoch_size=trained["epoch_size"])
     further = [name for name in opened.chromosomes if name not in {s.chromosome for s in model.stretches}]
     kept = {key: opened.document[key] for key in _KEPT if key in opened.document}
     document: dict[str, Any] = {
@@ -236,7 +238,7 @@ def _add(
         "made_from": {"model": opened.prefix, "added": dict(adding)},
         "chromosome_models": further,
     }
-    for name, other in chromosome_models(model, database, further, model.experiments):
+    for name, other in chromosome_models(model, database, further, model.experiments, **trained):
         other.save(f"{prefix}.{name}", {**document, "chromosome_models": []})
     model.save(prefix, document)
     return TrackModel(prefix)
@@ -328,9 +330,8 @@ def _write_all(
     judge: Any,
 ) -> None:
     """Impute and write tracks, as many together as fit in memory: what they share is computed once."""
-    widest = max(piece.end - piece.first for piece in pieces)
     kept = sum(piece.end - piece.first for piece in pieces) if judge is not None else 0
-    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (widest + kept)))
+    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (_BLOCK + kept)))
     undo = opened.main.transformation == "arcsinh" and not keep_arcsinh
     values = len(pairs) * sum(piece.end - piece.first for piece in pieces)
     with progress("imputing", values, "bins") as advance:
@@ -342,7 +343,7 @@ def _write_all(
             with contextlib.ExitStack() as stack:
                 files = [stack.enter_context(_bigwig(path, opened.sizes)) for path in paths]
                 deviations = [stack.enter_context(_bigwig(path, opened.sizes)) for path in spreads]
-                for piece in pieces:
+                for piece in _blocks(pieces):
                     found = opened.impute(group, piece)
                     for place, pair in enumerate(group):
                         written = found[place]
@@ -360,6 +361,13 @@ def _write_all(
             result.clipped.update({path: many for path, many in zip(paths, negative, strict=True) if many})
             if judge is not None:
                 judge.score(group)
+
+
+def _blocks(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """Pieces cut into such as are imputed in one go."""
+    for piece in pieces:
+        for first in range(piece.first, piece.end, _BLOCK):
+            yield Piece(piece.chromosome, first, min(first + _BLOCK, piece.end))
 
 
 @contextlib.contextmanager
@@ -381,38 +389,13 @@ def _put(file: Any, opened: TrackModel, piece: Piece, values: np.ndarray) -> Non
     bin, size = opened.main.bin, opened.sizes[piece.chromosome]
     there = np.flatnonzero(np.isfinite(values))
     for run in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
-        for first in range(0, len(run), _BINS_AT_ONCE):
-            part = run[first : first + _BINS_AT_ONCE]
-            start = (piece.first + int(part[0])) * bin
-            held = [float(value) for value in values[part]]
-            # The last bin of a chromosome may be shorter, which bins of one span can not say.
-            short = start + len(part) * bin > size
-            if len(part) > short:
-                file.addEntries(piece.chromosome, start, values=held[: len(held) - short], span=bin, step=bin)
-            if short:
-                begin = start + (len(part) - 1) * bin
-                file.addEntries([piece.chromosome], [begin], ends=[size], values=held[-1:])
-
-
-def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[Piece]) -> np.ndarray | None:
-    """A track's own values in bins, as the model was trained on them, ``(bins,) float32``; None: there is none."""
-    tracks = [t for t in database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"]
-    if not tracks:
-        return None
-    bin = opened.main.bin
-    parts = []
-    for piece in pieces:
-        for first in range(piece.first, piece.end, _BINS_AT_ONCE):
-            many = min(_BINS_AT_ONCE, piece.end - first)
-            parts.append(database.bins(tracks, [piece.chromosome], [first * bin], many, bin)[0, :, 0])
-    values = np.concatenate(parts)
-    return transformed(database.uri, tracks[0], values, opened.main.transformation)
-
-
-def stretches_of(pieces: Sequence[Piece], bin: int) -> list[Stretch]:
-    """Pieces laid end to end."""
-    found, first = [], 0
-    for piece in pieces:
-        found.append(Stretch(piece.chromosome, piece.first * bin, first, first + piece.end - piece.first))
-        first = found[-1].end
-    return found
+        if not len(run):
+            continue
+        start = (piece.first + int(run[0])) * bin
+        held = [float(value) for value in values[run]]
+        # The last bin of a chromosome may be shorter, which bins of one span can not say.
+        short = start + len(run) * bin > size
+        if len(run) > short:
+            file.addEntries(piece.chromosome, start, values=held[: len(held) - short], span=bin, step=bin)
+        if short:
+            file.addEntries([piece.chromosome], [start + (len(run) - 1) * bin], ends=[size], values=held[-1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,10 +10,14 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from kerasgen import bundle
-from kerasgen.binned import Pair
+from kerasgen.binned import Pair, Stretch, transformed
+from kerasgen.database import Database
 
 if TYPE_CHECKING:
     from kerasgen.imputation.avocado import Avocado
+
+
+_BINS_AT_ONCE = 2**20
 
 
 class Piece(NamedTuple):
@@ -178,3 +183,27 @@ def parse_region(text: str) -> tuple[str, int, int]:
     if not (chromosome and dash and start.isdecimal() and end.isdecimal()):
         raise InputError(f"{text!r}: expected a region CHROM:START-END, such as chr1:1000000-1050000")
     return chromosome, int(start), int(end)
+
+
+def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[Piece]) -> np.ndarray | None:
+    """A track's own values in bins, as the model was trained on them, ``(bins,) float32``; None: there is none."""
+    tracks = [t for t in database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"]
+    if not tracks:
+        return None
+    bin = opened.main.bin
+    parts = []
+    for piece in pieces:
+        for first in range(piece.first, piece.end, _BINS_AT_ONCE):
+            many = min(_BINS_AT_ONCE, piece.end - first)
+            parts.append(database.bins(tracks, [piece.chromosome], [first * bin], many, bin)[0, :, 0])
+    values = np.concatenate(parts)
+    return transformed(database.uri, tracks[0], values, opened.main.transformation)
+
+
+def stretches_of(pieces: Sequence[Piece], bin: int) -> list[Stretch]:
+    """Pieces laid end to end."""
+    found, first = [], 0
+    for piece in pieces:
+        found.append(Stretch(piece.chromosome, piece.first * bin, first, first + piece.end - piece.first))
+        first = found[-1].end
+    return found

@@ -12,4 +12,4 @@ gen_ingest --tdb_array "$out/database" --tiledb_metadata "$out/samples.tsv" \
 python "$here/compare.py" "$out/database" "$out" "${@:3}"
 gen_embed --tdb_array "$out/database" --load_model_hdf5 "$out/epilstm_12_seed0.keras" --name epilstm \
     --hdf5 "$out/epilstm.h5" --overwrite
-gen_embed --tdb_array "$out/database" --pca 12 --model_prefix "$out/pca" --transformation None --overwrite
+gen_embed --tdb_array "$out/database" --pca 12 --model_prefix "$out/pca" --overwrite

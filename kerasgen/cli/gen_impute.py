@@ -30,7 +30,7 @@ def _print_scores(result: ImputationResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kerasgen.imputation_scores import score_rows
+    from kerasgen.scoring.imputed_tracks import score_rows
 
     header, *rows = score_rows(result.scores)
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)

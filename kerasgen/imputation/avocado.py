@@ -463,7 +463,9 @@ class Avocado:
     def _context(self) -> Context | None:
         """Of the tracks trained on; made at its first use."""
         if self._tracks is not None and self._made_context is None:
-            self._made_context = Context(*self._indexed(self._tracks), len(self._assays), self._stretches)
+            self._made_context = Context(
+                *self._indexed(self._tracks), len(self._celltypes), len(self._assays), self._stretches
+            )
         return self._made_context
 
     def _indexed(self, tracks: BinnedTracks) -> Experiments:

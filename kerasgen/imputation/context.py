@@ -9,23 +9,24 @@ import numpy as np
 from kerasgen.binned import Stretch
 from kerasgen.imputation import kernels
 
-WINDOWS = (0, 2, 10, 40, 200)
-"""Bins to each side of the bin that values are averaged over: 25 bp, 125 bp, 525 bp, 2 kb, 10 kb at 25 bp a bin."""
+WINDOWS = (0, 2, 10, 40, 200, 1000)
+"""Bins to each side of the bin that values are averaged over: 25 bp, 125 bp, 525 bp, 2, 10 and 50 kb at 25 bp a bin."""
 
 
 class Context:
     """Averages around a bin of all tracks but the one asked for.
 
     The columns, with ``m`` windows and ``n`` assays. First, for each window, of the same assay in the other cell types:
-    mean, least, most, standard deviation (``4 m``; column 0 is the mean at the bin itself). Then, for each assay: for
-    each window the mean of the other cell types, and by how much the cell type asked for is above it; last, whether the
-    cell type has this assay (``n (2 m + 1)``). The track asked for is never looked at, so that a track that was
-    measured and one that was not look alike.
+    mean, least, most, standard deviation; the mean with more weight for cell types whose other assays look like those
+    of the cell type asked for in this window; the same of the values at the bin itself (``6 m``; column 0 is the plain
+    mean at the bin). Then, for each assay: for each window the mean of the other cell types, and by how much the cell
+    type asked for is above it; last, whether the cell type has this assay (``n (2 m + 1)``). The track asked for is
+    never looked at, so that a track that was measured and one that was not look alike.
 
     Args:
         values: ``(tracks, bins) float32``, NaN where there is none.
         celltypes, assays: ``(tracks,)`` indices.
-        n_assays: assays that the model knows.
+        n_celltypes, n_assays: how many the model knows.
         stretches: of the bins; a window ends where its stretch does.
         windows: bins to each side.
     """
@@ -35,11 +36,14 @@ class Context:
         values: np.ndarray,
         celltypes: np.ndarray,
         assays: np.ndarray,
+        n_celltypes: int,
         n_assays: int,
         stretches: Sequence[Stretch],
         windows: Sequence[int] = WINDOWS,
     ) -> None:
-        self.celltypes, self.assays, self.n_assays = celltypes.astype(np.int64), assays.astype(np.int64), n_assays
+        self.n_assays = n_assays
+        self._rows = np.full((n_celltypes, n_assays), -1, np.int64)
+        self._rows[celltypes, assays] = np.arange(len(values))
         self.windows = np.array(windows, np.int64)
         tracks, bins = values.shape
         self._sums = np.empty((bins + 1, tracks))
@@ -48,6 +52,11 @@ class Context:
             kernels.prefix_sums(track, self._sums[:, row], self._counts[:, row])
         self._ends = np.array([stretch.end for stretch in stretches], np.int64)
         self._begins = np.array([stretch.first for stretch in stretches], np.int64)
+
+    @property
+    def tracks(self) -> int:
+        """Tracks that are looked at."""
+        return self._sums.shape[1]
 
     @property
     def columns(self) -> int:
@@ -72,12 +81,12 @@ class Context:
         out = np.empty((len(positions), self.columns), np.float32)
         kernels.context(
             positions, self._begins[stretch], self._ends[stretch], celltype, assay,
-            np.empty((0, len(self.celltypes)), bool) if kept is None else kept,
-            self.windows, self._sums, self._counts, self.celltypes, self.assays, self.n_assays, out,
+            np.empty((0, self.tracks), bool) if kept is None else kept,
+            self.windows, self._sums, self._counts, self._rows, out,
         )  # fmt: skip
         return out
 
 
 def columns(n_assays: int, windows: int = len(WINDOWS)) -> int:
     """Inputs there are of a sample."""
-    return 4 * windows + n_assays * (2 * windows + 1)
+    return 6 * windows + n_assays * (2 * windows + 1)

@@ -13,6 +13,7 @@ import numpy as np
 _compiled: Any = numba.njit(nogil=True, cache=True)
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+_FADED = 160  # Idle steps after which less than a float32's last digit of the momentum is left.
 
 
 @_compiled
@@ -29,27 +30,37 @@ def catch_up(rows, table, first, second, last, step, rate):  # type: ignore[no-u
         step: number of the step to come, from 1.
         rate: the learning rate.
     """
-    fade = BETA_1 / np.sqrt(BETA_2)
-    before = -1
+    before, known = -1, -1
+    total, fade_1, fade_2 = 0.0, 1.0, 1.0
     for i in range(len(rows)):
         row = rows[i]
         if row == before:
             continue
         before = row
-        idle = step - 1 - last[row]
-        if last[row] == 0 or idle <= 0:
+        if last[row] == 0 or last[row] >= step - 1:
             continue
-        total, power = 0.0, 1.0
-        for j in range(1, min(idle, 300) + 1):
-            power *= fade
-            at = last[row] + j
-            total += power * np.sqrt(1 - BETA_2**at) / (1 - BETA_1**at)
-        fade_1, fade_2 = BETA_1**idle, BETA_2**idle
+        if last[row] != known:
+            known = last[row]
+            idle = step - 1 - known
+            total, fade_1, fade_2 = _movement(known, idle), BETA_1**idle, BETA_2**idle
         for k in range(table.shape[1]):
             table[row, k] -= rate * total * first[row, k] / (np.sqrt(second[row, k]) + EPSILON)
             first[row, k] *= fade_1
             second[row, k] *= fade_2
         last[row] = step - 1
+
+
+@_compiled
+def _movement(last, idle):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Steps of Adam that ``idle`` steps without a gradient after step ``last`` add up to, in units of the next one."""
+    left_1, left_2, fade = BETA_1**last, BETA_2**last, BETA_1 / np.sqrt(BETA_2)
+    total, power = 0.0, 1.0
+    for _ in range(min(idle, _FADED)):
+        power *= fade
+        left_1 *= BETA_1
+        left_2 *= BETA_2
+        total += power * np.sqrt(1 - left_2) / (1 - left_1)
+    return total
 
 
 @_compiled
@@ -113,7 +124,7 @@ def prefix_sums(values, sums, counts):  # type: ignore[no-untyped-def]  # pragma
 
 
 @_compiled
-def context(positions, low, high, celltype, assay, kept, windows, sums, counts, celltypes, assays, n_assays, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def context(positions, low, high, celltype, assay, kept, windows, sums, counts, rows, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """What the other tracks say of a track's bin: see :class:`kerasgen.imputation.context.Context` for the columns.
 
     Args:
@@ -123,46 +134,86 @@ def context(positions, low, high, celltype, assay, kept, windows, sums, counts, 
         kept: ``(n, tracks) bool``, False for a track to do without; of no row if all are used.
         windows: ``(windows,) int64`` bins to each side.
         sums, counts: ``(bins + 1, tracks)`` of :func:`prefix_sums`.
-        celltypes, assays: ``(tracks,)`` of the tracks.
-        n_assays: assays that the model knows.
+        rows: ``(cell types, assays) int64`` where a track is in ``sums``, -1 for none.
         out: ``(n, columns) float32`` to fill.
     """
-    tracks, scales = sums.shape[1], len(windows)
-    total, number = np.empty(n_assays), np.empty(n_assays)
-    own, has = np.empty(n_assays), np.empty(n_assays, np.bool_)
-    slots = 4 * scales
+    scales, (celltypes, assays) = len(windows), rows.shape
+    values, at_bin = np.empty((celltypes, assays)), np.empty(celltypes)
+    distance = np.empty(celltypes)
+    slots = 6 * scales
     for i in range(len(positions)):
-        position = positions[i]
+        position, c, a = positions[i], celltype[i], assay[i]
         for k in range(scales):
             begin = max(position - windows[k], low[i])
             end = min(position + windows[k] + 1, high[i])
-            total[:], number[:], own[:], has[:] = 0, 0, 0, False
-            least, most, squares = np.inf, -np.inf, 0.0
-            for t in range(tracks):
-                count = counts[end, t] - counts[begin, t]
-                if count == 0 or (len(kept) > 0 and not kept[i, t]):
-                    continue
-                value = (sums[end, t] - sums[begin, t]) / count
-                b = assays[t]
-                if celltypes[t] == celltype[i]:
-                    if b != assay[i]:
-                        own[b], has[b] = value, True
-                    continue
-                total[b] += value
-                number[b] += 1
-                if b == assay[i]:
-                    least, most = min(least, value), max(most, value)
-                    squares += value * value
-            a = assay[i]
-            mean = total[a] / number[a] if number[a] else 0.0
-            out[i, 4 * k] = mean
-            out[i, 4 * k + 1] = least if number[a] else 0.0
-            out[i, 4 * k + 2] = most if number[a] else 0.0
-            out[i, 4 * k + 3] = np.sqrt(max(squares / number[a] - mean * mean, 0.0)) if number[a] else 0.0
-            for b in range(n_assays):
-                at = slots + b * (2 * scales + 1)
-                mean = total[b] / number[b] if number[b] else own[b]
-                out[i, at + 2 * k] = mean
-                out[i, at + 2 * k + 1] = own[b] - mean if has[b] else 0.0
+            for d in range(celltypes):
+                for b in range(assays):
+                    row = rows[d, b]
+                    values[d, b] = np.nan
+                    if row < 0 or (d == c and b == a) or (len(kept) > 0 and not kept[i, row]):
+                        continue
+                    count = counts[end, row] - counts[begin, row]
+                    if count:
+                        values[d, b] = (sums[end, row] - sums[begin, row]) / count
                 if k == 0:
-                    out[i, at + 2 * scales] = has[b]
+                    at_bin[d] = values[d, a]
+            for b in range(assays):
+                total, number, least, most, squares = 0.0, 0, np.inf, -np.inf, 0.0
+                for d in range(celltypes):
+                    value = values[d, b]
+                    if d == c or np.isnan(value):
+                        continue
+                    total += value
+                    number += 1
+                    least, most, squares = min(least, value), max(most, value), squares + value * value
+                own = values[c, b]
+                has = not np.isnan(own)
+                mean = total / number if number else (own if has else 0.0)
+                at = slots + b * (2 * scales + 1)
+                out[i, at + 2 * k] = mean
+                out[i, at + 2 * k + 1] = own - mean if has else 0.0
+                if k == 0:
+                    out[i, at + 2 * scales] = has
+                if b == a:
+                    at = 6 * k
+                    out[i, at] = mean
+                    out[i, at + 1] = least if number else 0.0
+                    out[i, at + 2] = most if number else 0.0
+                    out[i, at + 3] = np.sqrt(max(squares / number - mean * mean, 0.0)) if number else 0.0
+            _distances(values, c, a, distance)
+            out[i, 6 * k + 4] = _nearest(values[:, a], distance, out[i, 6 * k])
+            out[i, 6 * k + 5] = _nearest(at_bin, distance, out[i, 0])
+
+
+@_compiled
+def _distances(values, c, a, distance):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Mean square by which each cell type's other assays differ from those of ``c``; infinite where none is shared."""
+    for d in range(len(values)):
+        total, number = 0.0, 0
+        if d != c:
+            for b in range(values.shape[1]):
+                difference = values[d, b] - values[c, b]
+                if b != a and not np.isnan(difference):
+                    total += difference * difference
+                    number += 1
+        distance[d] = total / number if number else np.inf
+
+
+@_compiled
+def _nearest(values, distance, otherwise):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Mean of values, those of near cell types counting more; the scale is the mean distance."""
+    scale, number = 0.0, 0
+    for d in range(len(values)):
+        if not np.isnan(values[d]) and distance[d] < np.inf:
+            scale += distance[d]
+            number += 1
+    if number == 0:
+        return otherwise
+    scale = max(scale / number, 1e-9)
+    total, weights = 0.0, 0.0
+    for d in range(len(values)):
+        if not np.isnan(values[d]) and distance[d] < np.inf:
+            weight = np.exp(-2 * distance[d] / scale)
+            total += weight * values[d]
+            weights += weight
+    return total / max(weights, 1e-300)

@@ -86,7 +86,7 @@ def _batch(
     if context is not None:
         kept = None
         if settings.track_dropout:
-            kept = rng.random((len(positions), len(context.celltypes)), np.float32) >= settings.track_dropout
+            kept = rng.random((len(positions), context.tracks), np.float32) >= settings.track_dropout
         inputs.append(context(positions, celltypes, assays, kept))
     return Batch(positions, [*inputs, np.where(missing, np.float32(0), values), (~missing).astype(np.float32)])
 

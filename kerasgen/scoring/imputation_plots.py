@@ -15,8 +15,10 @@ from kerasgen import plotting
 METHODS = ("pca", "umap")
 _PALETTE = ("#1f5fa8", "#c0504d", "#4f9d69", "#e0a13a", "#7b5ea7", "#3fa7b8", "#a0522d", "#d46a9f", "#6b7a2f")
 _OTHER = "#b5b5b5"
-_NAMED = 40
-"""Points up to which each is named in its panel."""
+NONE = "none"
+"""Label of points that have nothing to be coloured by: grey, behind the others."""
+_LETTER, _LINE = 0.022, 0.045
+"""Width of a letter and height of a line of the names of points, as shares of a panel."""
 
 
 class Panel(NamedTuple):
@@ -25,7 +27,7 @@ class Panel(NamedTuple):
     Args:
         title: what they are.
         vectors: ``(n, factors)``.
-        names: ``(n,)`` of the points, or none to leave them unnamed.
+        names: ``(n,)`` of the points, written where there is room; or none.
         labels: ``(n,)`` what to colour them by, or none.
         legend: what the labels are.
     """
@@ -109,26 +111,41 @@ def _draw_points(ax: Any, panel: Panel, points: np.ndarray) -> None:
     else:
         labels = np.asarray(panel.labels)
         kinds, counts = np.unique(labels, return_counts=True)
-        shown = [str(kind) for kind in kinds[np.argsort(-counts, kind="stable")][: len(_PALETTE)]]
-        rest = ~np.isin(labels, shown)
-        if rest.any():
-            ax.scatter(*points[rest].T, color=_OTHER, label=f"others ({rest.sum():,})", **look)
+        shown = [str(kind) for kind in kinds[np.argsort(-counts, kind="stable")] if kind != NONE][: len(_PALETTE)]
+        for kind, here in ((NONE, labels == NONE), ("others", ~np.isin(labels, [*shown, NONE]))):
+            if here.any():
+                ax.scatter(*points[here].T, color=_OTHER, label=f"{kind} ({here.sum():,})" if crowded else kind, **look)
         for kind, color in zip(shown, _PALETTE, strict=False):
             here = labels == kind
             ax.scatter(*points[here].T, color=color, label=f"{kind} ({here.sum():,})" if crowded else kind, **look)
-        marks = ax.legend(title=panel.legend or None, fontsize=7, title_fontsize=7, loc="best", markerscale=1)
+        marks = ax.legend(
+            title=panel.legend or None, fontsize=7, title_fontsize=7, loc="upper center", ncols=3,
+            bbox_to_anchor=(0.5, -0.09),
+        )  # fmt: skip
         for handle in marks.legend_handles:
             handle.set_alpha(1)
             handle.set_sizes([24])
-    if len(panel.names) and len(points) <= _NAMED:
-        middle = points.mean(axis=0)
-        for name, (x, y) in zip(panel.names, points, strict=True):
-            # Away from the middle, so that names do not cover the points between them.
-            side = 1 if x >= middle[0] else -1
-            ax.annotate(
-                name, (x, y), xytext=(5 * side, 4), textcoords="offset points", fontsize=7,
-                ha="left" if side > 0 else "right",
-            )  # fmt: skip
+    if len(panel.names):
+        _name_points(ax, panel.names, points)
+
+
+def _name_points(ax: Any, names: Sequence[str], points: np.ndarray) -> None:
+    """Write names beside points, leaving out those that would lie on one another."""
+    least, span = points.min(axis=0), np.ptp(points, axis=0)
+    places = (points - least) / np.where(span > 0, span, 1)
+    taken: list[tuple[float, float, float]] = []
+    for name, (x, y), point in zip(names, places, points, strict=True):
+        # Towards the middle, so that no name leaves the panel.
+        side = 1 if x < 0.5 else -1
+        width = len(name) * _LETTER
+        left = x if side > 0 else x - width
+        if any(left < a + wide and a < left + width and abs(y - high) < _LINE for a, wide, high in taken):
+            continue
+        taken.append((left, width, y))
+        ax.annotate(
+            name, point, xytext=(5 * side, 4), textcoords="offset points", fontsize=7,
+            ha="left" if side > 0 else "right",
+        )  # fmt: skip
 
 
 def draw_browser(
@@ -214,10 +231,10 @@ def draw_scores(path: Path, title: str, scores: Mapping[str, Mapping[str, Mappin
         "model": plotting.MODEL,
         **dict(zip([s for s in sources if s != "model"], plotting.BASELINES, strict=False)),
     }
-    columns = min(4, len(measures))
+    columns = len(measures) if len(measures) <= 5 else 4
     lines = -(-len(measures) // columns)
     height = 1.3 + 0.22 * len(tracks)
-    drawn, axes = plotting.figure(lines, columns, width=3.4, height=height, sharey=True)
+    drawn, axes = plotting.figure(lines, columns, width=2.9, height=height, sharey=True)
     at = np.arange(len(tracks))[::-1]
     for ax, measure in zip(axes.flat, measures, strict=False):
         for source in reversed(sources):

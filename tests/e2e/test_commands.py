@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from db_ingest.cli.base import Command
+from kerasgen.cli.gen_train import TRACK_MODELS
 
 MODULES = {
     "gen_ingest": "db_ingest.cli.gen_ingest",
@@ -36,9 +37,9 @@ def run(name: str, *words: object) -> int:
     return command_of(name).run([str(word) for word in words])
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [*MODULES, *TRACK_MODELS])
 def test_every_parameter_of_the_function_is_a_flag_with_its_default(name: str) -> None:
-    command = command_of(name)
+    command = TRACK_MODELS[name] if name in TRACK_MODELS else command_of(name)
     parser = command.parser()
     actions = {action.dest: action for action in parser._actions}
     for parameter in inspect.signature(command.load()).parameters.values():
@@ -50,12 +51,13 @@ def test_every_parameter_of_the_function_is_a_flag_with_its_default(name: str) -
             assert action.default == parameter.default
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_help_imports_nothing_heavy(name: str) -> None:
+@pytest.mark.parametrize("words", [(name,) for name in MODULES] + [("gen_train", "--architecture_spec", "avocado")])
+def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
+    name, *chosen = words
     code = (
         "import sys, importlib\n"
         f"command = importlib.import_module({MODULES[name]!r}).COMMAND\n"
-        "try:\n    command.run(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"try:\n    command.run({[*chosen, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
         "assert not heavy, heavy\n"
     )
@@ -66,9 +68,12 @@ def test_help_imports_nothing_heavy(name: str) -> None:
 
 def test_no_flag_is_explained_that_no_command_has() -> None:
     from kerasgen.cli.flags import FLAGS
+    from kerasgen.cli.track_flags import TRACK_FLAGS
 
     used = {name for command in MODULES for name in command_of(command).parameters()}
     assert set(FLAGS) <= used
+    used |= {name for command in TRACK_MODELS.values() for name in command.parameters()}
+    assert set(TRACK_FLAGS) <= used
 
 
 @pytest.mark.slow

@@ -184,6 +184,7 @@ def test_added_cell_type_and_assay_leave_the_old_ones_as_they_were(folder, tmp_p
                "--out_dir", tmp_path) == 0  # fmt: skip
     assert (tmp_path / "E4.H3K9me3.bigwig").is_file()
     old, new = Avocado.load(folder / "each"), Avocado.load(tmp_path / "more")
+    assert len(new.history) == len(old.history) + 4
     assert new.celltypes == [*old.celltypes, "E4"]
     assert new.assays == [*old.assays, "H3K9me3"]
     np.testing.assert_array_equal(new.celltype_embedding[:3], old.celltype_embedding)

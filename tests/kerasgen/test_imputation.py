@@ -106,7 +106,7 @@ def test_a_held_out_track_is_imputed_better_than_by_the_mean_of_the_others(setti
     assert len(history) == 40 or len(history) == best + 16
     error = np.mean((model.predict(*held_out) - tracks[held_out]) ** 2)
     mean = np.mean([tracks[c, held_out[1]] for c in CELLTYPES if c != held_out[0]], axis=0)
-    assert error < 0.7 * np.mean((mean - tracks[held_out]) ** 2)
+    assert error < 0.9 * np.mean((mean - tracks[held_out]) ** 2)
     if settings is not SEEING:
         # The weights are those of the best epoch.
         found = np.mean((model.predict(*choice) - tracks[choice]) ** 2)

@@ -67,10 +67,10 @@ def test_context_is_what_the_other_tracks_hold_around_a_bin(rng: np.random.Gener
     values = rng.random((6, 700)).astype(np.float32)
     values[1, 100:140] = np.nan
     celltypes, assays = np.array(pairs).T
-    context = Context(values, celltypes, assays, 3, TWO, windows=(0, 4))
+    context = Context(values, celltypes, assays, 3, 3, TWO, windows=(0, 4))
     positions = np.array([2, 120, 428, 431, 699])
     found = context(positions, np.zeros(5, np.int64), np.ones(5, np.int64) * 0)
-    assert found.shape == (5, context.columns) == (5, 8 + 3 * 5)
+    assert found.shape == (5, context.columns) == (5, 12 + 3 * 5)
 
     def window(track: int, position: int, half: int) -> float:
         low, high = (0, 430) if position < 430 else (430, 700)
@@ -82,14 +82,14 @@ def test_context_is_what_the_other_tracks_hold_around_a_bin(rng: np.random.Gener
             others = np.array([window(track, position, half) for track in (1, 2)])
             others = others[np.isfinite(others)]
             expected = [others.mean(), others.min(), others.max(), others.std()]
-            np.testing.assert_allclose(row[4 * k : 4 * k + 4], expected, atol=1e-5)
+            np.testing.assert_allclose(row[6 * k : 6 * k + 4], expected, atol=1e-5)
             mean, own = window(4, position, half), window(3, position, half)
             if np.isnan(mean):
-                np.testing.assert_allclose(row[13 + 2 * k : 15 + 2 * k], [own, 0], atol=1e-5)
+                np.testing.assert_allclose(row[17 + 2 * k : 19 + 2 * k], [own, 0], atol=1e-5)
             else:
-                np.testing.assert_allclose(row[13 + 2 * k : 15 + 2 * k], [mean, own - mean], atol=1e-5)
-            np.testing.assert_allclose(row[18 + 2 * k : 20 + 2 * k], [window(5, position, half), 0], atol=1e-5)
-        assert list(row[[12, 17, 22]]) == [0, 1, 0]
+                np.testing.assert_allclose(row[17 + 2 * k : 19 + 2 * k], [mean, own - mean], atol=1e-5)
+            np.testing.assert_allclose(row[22 + 2 * k : 24 + 2 * k], [window(5, position, half), 0], atol=1e-5)
+        assert list(row[[16, 21, 26]]) == [0, 1, 0]
 
 
 def test_context_never_looks_at_the_track_asked_for(rng: np.random.Generator) -> None:
@@ -97,13 +97,28 @@ def test_context_never_looks_at_the_track_asked_for(rng: np.random.Generator) ->
     indices = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     here, ask = np.arange(300), np.zeros(300, np.int64)
     stretch = [Stretch("a", 0, 0, 300)]
-    before = Context(values, *indices, 2, stretch)(here, ask, ask)
+    before = Context(values, *indices, 2, 2, stretch)(here, ask, ask)
     values[0] = 1e6
-    np.testing.assert_array_equal(Context(values, *indices, 2, stretch)(here, ask, ask), before)
+    np.testing.assert_array_equal(Context(values, *indices, 2, 2, stretch)(here, ask, ask), before)
     kept = np.tile([True, False, True, True], (300, 1))
-    without = Context(values, *indices, 2, stretch)(here, ask, ask, kept)
-    fewer = Context(values[[0, 2, 3]], indices[0][[0, 2, 3]], indices[1][[0, 2, 3]], 2, stretch)(here, ask, ask)
+    without = Context(values, *indices, 2, 2, stretch)(here, ask, ask, kept)
+    fewer = Context(values[[0, 2, 3]], indices[0][[0, 2, 3]], indices[1][[0, 2, 3]], 2, 2, stretch)(here, ask, ask)
     np.testing.assert_array_equal(without, fewer)
+
+
+def test_a_cell_type_that_looks_alike_around_the_bin_counts_more(rng: np.random.Generator) -> None:
+    pairs = np.array([(c, a) for c in range(3) for a in range(3) if (c, a) != (0, 2)]).T
+    values = rng.random((8, 300)).astype(np.float32)
+    context = Context(values, *pairs, 3, 3, [Stretch("a", 0, 0, 300)], windows=(0, 3))
+    found = context(np.array([50]), np.array([0]), np.array([2]))[0]
+    tracks = {pair: track for pair, track in zip(zip(*pairs, strict=True), values, strict=True)}
+    for k, half in enumerate((0, 3)):
+        here = {pair: float(track[50 - half : 51 + half].mean()) for pair, track in tracks.items()}
+        distances = [np.mean([(here[c, b] - here[0, b]) ** 2 for b in (0, 1)]) for c in (1, 2)]
+        weights = np.exp(-2 * np.array(distances) / np.mean(distances))
+        expected = [np.average([here[c, 2] for c in (1, 2)], weights=weights)]
+        expected += [np.average([tracks[c, 2][50] for c in (1, 2)], weights=weights)]
+        np.testing.assert_allclose(found[6 * k + 4 : 6 * k + 6], expected, rtol=1e-5)
 
 
 def test_the_spread_of_a_missing_track_is_guessed_from_its_cell_type_and_assay() -> None:

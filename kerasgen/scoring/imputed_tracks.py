@@ -13,9 +13,8 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen.binned import Pair
 from kerasgen.database import Database
-from kerasgen.imputing import observed, stretches_of
 from kerasgen.scoring.imputation import MEASURES, annotated_bins, baselines, score
-from kerasgen.track_models import Piece, TrackModel
+from kerasgen.track_models import Piece, TrackModel, observed, stretches_of
 
 _VALUES_KEPT = 2**28
 

@@ -10,7 +10,7 @@ import numpy as np
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.binned import Pair, transformed
 from kerasgen.database import Database
-from kerasgen.track_models import Piece, TrackModel
+from kerasgen.track_models import Piece, TrackModel, observed
 
 _POSITIONS, _BLOCK = 10_000, 50
 """Bins whose factors are drawn, and how many neighbours of these are taken together."""
@@ -52,7 +52,7 @@ def read_metadata(path: str, column: str | None) -> Metadata:
             continue
         if len(fields) != len(header):
             raise InputError(f"{path}:{number}: {len(fields)} columns; the header has {len(header)}")
-        found.setdefault(fields[0], fields[place] or "unknown")
+        found.setdefault(fields[0], fields[place] or "none")
     return found
 
 
@@ -64,7 +64,6 @@ def browser_path(folder: Path, pair: Pair, piece: Piece, bin: int) -> Path:
 def draw_region(folder: Path, opened: TrackModel, database: Database, pair: Pair, piece: Piece) -> Path:
     """Draw a track as measured, as imputed, and as the mean of the other cell types, in the model's values."""
     from kerasgen import plotting
-    from kerasgen.imputing import observed
     from kerasgen.scoring.imputation import baselines
     from kerasgen.scoring.imputation_plots import Row, draw_browser
 
@@ -98,7 +97,7 @@ def draw_model(
     Cell types and assays are coloured by ``labels``, where these name any; positions by the assay that stands out there
     most: whose mean over the tracks is furthest above its own mean, in standard deviations.
     """
-    from kerasgen.scoring.imputation_plots import Panel, draw_embeddings
+    from kerasgen.scoring.imputation_plots import NONE, Panel, draw_embeddings
 
     model, column = opened.main, getattr(labels, "column", "")
     panels = []
@@ -107,7 +106,7 @@ def draw_model(
         ("assays", model.assays, model.assay_embedding),
     ):
         known = labels is not None and any(name in labels for name in names)
-        coloured = [labels.get(name, "unknown") for name in names] if known and labels else []
+        coloured = [labels.get(name, NONE) for name in names] if known and labels else []
         panels.append(Panel(title, vectors, names, coloured, column))
     bins = model.n_genomic_positions or 0
     blocks = np.linspace(0, max(bins - _BLOCK, 0), min(_POSITIONS // _BLOCK, max(bins // _BLOCK, 1))).astype(np.int64)
@@ -116,7 +115,7 @@ def draw_model(
     if factors.shape[1]:
         outstanding = _outstanding(opened, database, positions)
         panels.append(Panel("positions", factors, labels=outstanding, legend="assay that stands out"))
-    return draw_embeddings(path, f"{Path(opened.prefix).name}: what the model has learned of", panels, method)
+    return draw_embeddings(path, f"{Path(opened.prefix).name}: learned embeddings", panels, method)
 
 
 def _outstanding(opened: TrackModel, database: Database, positions: np.ndarray) -> list[str]:
@@ -137,9 +136,11 @@ def _outstanding(opened: TrackModel, database: Database, positions: np.ndarray) 
                 there = np.isfinite(found)
                 values[here] = np.where(there, found, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         means.append(values)
+    from kerasgen.scoring.imputation_plots import NONE
+
     table = np.nan_to_num(np.array(means))
     spread = table.std(axis=1, keepdims=True)
     standardised = (table - table.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
     best = standardised.argmax(axis=0)
     high = standardised.max(axis=0) >= _STANDS_OUT
-    return [model.assays[place] if yes else "none" for place, yes in zip(best, high, strict=True)]
+    return [model.assays[place] if yes else NONE for place, yes in zip(best, high, strict=True)]
