@@ -1,7 +1,8 @@
 """Variance of unseen bins that Epi-LSTM codes explain, beside as many principal components.
 
 Each model is trained on the first 72% of the bins and chosen on the next 8%; the last 20% are seen by none. Components
-are fitted on the first 80%, of single bins and of blocks of 4 with 4 times as many numbers. All are scored in one unit: each track's standard deviation in the first 80%.
+are fitted on the first 80%, of single bins, and of blocks of 4 bins with 4 times as many numbers. All are scored in one
+unit: each track's standard deviation in the first 80%.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from kerasgen.embedding.frames import Normalisation
 from kerasgen.embedding.pca import components
 from kerasgen.embedding.training import train_epilstm
 
-SIZES, SEEDS = (3, 6, 12), (0, 1, 2)
 BLOCK = 4
 
 
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("database")
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 6, 12])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     backend.load()
     with Database(args.database) as database:
@@ -39,11 +41,11 @@ def main() -> None:
     fitted, test = Stretch("pilot", 0, 0, round(bins * 0.8)), Stretch("pilot", 0, round(bins * 0.8), bins)
     unit = Normalisation.of(tracks, [fitted])
     rows = []
-    for size in SIZES:
+    for size in args.sizes:
         row = {"components": str(size)}
         for name, bins_together in (("PCA", 1), (f"PCA of {BLOCK} bins", BLOCK)):
             row[name] = f"{pca(unit.apply(tracks.values), fitted.end, size, bins_together):.3f}"
-        for seed in SEEDS:
+        for seed in args.seeds:
             prefix = args.out / f"epilstm_{size}_seed{seed}"
             if not path_of(prefix, "keras").exists() or "r2" not in open_bundle(prefix).config:
                 train_epilstm(

@@ -167,14 +167,22 @@ def test_gen_db_verify_has_nothing_to_compare_an_embedding_with(folder: Path) ->
 
 
 @pytest.mark.backend
-def test_codes_of_an_epilstm_are_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = make_database(folder / "alone", simulated())
+def test_gen_train_trains_an_epilstm_and_gen_embed_writes_its_codes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from kerasgen.cli import gen_embed, gen_train
+
     monkeypatch.setattr(frames, "GAP_BINS", 20)
-    train_epilstm(
-        uri, str(folder / "lstm"), transformation="None", epochs=1, batch_size=8,
-        model_params=["bottleneck=2", "units=4", "look_ahead=2", "frame=20"],
-    )  # fmt: skip
-    embed(uri, load_model_hdf5=str(folder / "lstm"), name="codes")
+    uri, prefix = make_database(folder / "alone", simulated()), str(folder / "lstm")
+    train = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--model_prefix", prefix, "--quiet"]
+    assert gen_train.COMMAND.run([*train, "--hold_out", "E1:A"]) == 2
+    assert "--hold_out is no flag of --architecture_spec epilstm" in capsys.readouterr().err
+    settings = ["bottleneck=2", "units=4", "look_ahead=2", "frame=20"]
+    words = ["--transformation", "None", "--epochs", "1", "--batch_size", "8", "--model_params", *settings]
+    assert gen_train.COMMAND.run([*train, *words]) == 0
+    assert capsys.readouterr().out.startswith(f"{prefix}.keras: best of 1 epoch(s) is 1, validation loss ")
+    words = ["--load_model_hdf5", f"{prefix}.keras", "--name", "codes", "--quiet"]
+    assert gen_embed.COMMAND.run(["--tdb_array", uri, *words]) == 0
     found = stored(uri, "codes", 2)
     assert np.flatnonzero(np.isnan(found).any(axis=1)).tolist() == list(EMPTY)
     assert (np.nanstd(found, axis=0) > 0.1).all()
