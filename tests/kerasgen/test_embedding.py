@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_tracks import ASSAYS, BIN, BINS, CELLTYPES, make_database, simulated
+from small_tracks import ASSAYS, BIN, BINS, CELLTYPES, EMPTY, make_database, simulated
 
 from db_ingest.errors import InputError
-from kerasgen.binned import BinnedTracks, Stretch, from_arrays
+from kerasgen.binned import BinnedTracks, Stretch, from_arrays, from_database
 from kerasgen.bundle import open_bundle
 from kerasgen.database import Database
 from kerasgen.embedding import frames
@@ -258,3 +258,48 @@ def test_an_earlier_bundle_is_not_overwritten_silently(uri: str, trained: Path) 
     for train in (lambda: train_epilstm(uri, str(trained), **FLAGS), lambda: fit_pca(uri, str(trained), 2)):
         with pytest.raises(InputError, match="exists; --overwrite replaces it"):
             train()
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    "params",
+    [
+        ["units=2", "cell=softsign", "code=state", "direct=false", "look_ahead=0"],
+        ["units=4", "mask=true", "look_ahead=1"],
+        ["units=0", "look_ahead=0"],
+    ],
+)
+def test_every_kind_of_model_trains_and_gives_codes(
+    uri: str, params: list[str], small_split: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from kerasgen.embedding.positions import open_positions
+    from kerasgen.embedding.training import train_epilstm
+
+    flags = {**FLAGS, "model_params": ["bottleneck=2", "frame=20", *params], "epochs": 2}
+    result = train_epilstm(uri, str(tmp_path / "model"), **flags)
+    assert result.history[1]["loss"] < result.history[0]["loss"]
+    with Database(uri) as database:
+        positions = open_positions(open_bundle(tmp_path / "model"), database)
+        positions.load()
+        codes = np.concatenate([block for _, block in positions.blocks("grid")])
+    assert np.isfinite(codes).all(axis=1).sum() == BINS - len(EMPTY)
+
+
+def test_training_ends_when_it_no_longer_gets_better_and_keeps_the_best(
+    uri: str, small_split: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from kerasgen.embedding.evaluation import r_squared
+    from kerasgen.embedding.training import train_epilstm
+
+    result = train_epilstm(uri, str(tmp_path / "model"), **{**FLAGS, "epochs": 30, "patience": 1, "learning_rate": 0.3})
+    assert result.stopped == "no better validation loss for 1 epochs"
+    assert len(result.history) == result.best_epoch + 1
+    assert result.best_loss == min(row["val_loss"] for row in result.history)
+    found = open_bundle(tmp_path / "model")
+    with Database(uri) as database:
+        tracks = from_database(database, transformation="None")
+    parts = frames.by_stretches(tracks)
+    made = Normalisation.from_json(found.config["normalisation"])
+    assert r_squared(found.load_model(), made, tracks, parts.validation) == pytest.approx(
+        found.config["r2"]["validation"], abs=1e-6
+    )
