@@ -20,10 +20,24 @@ MODULES = {
     "gen_score_bpnet": "kerasgen.cli.gen_score_bpnet",
     "gen_shap": "kerasgen.cli.gen_shap",
     "gen_simulate": "kerasgen.cli.gen_simulate",
+    "gen_downstream": "kerasgen.cli.gen_downstream",
     "gen_report": "kerasgen.cli.gen_report",
     "gen_bench_loader": "kerasgen.cli.gen_bench_loader",
 }
-HEAVY = ("tensorflow", "jax", "keras", "tiledb", "pandas", "matplotlib", "scipy", "h5py", "numba", "pysam", "sklearn")
+HEAVY = (
+    "tensorflow",
+    "jax",
+    "keras",
+    "tiledb",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "h5py",
+    "numba",
+    "pysam",
+    "sklearn",
+    "xgboost",
+)
 
 
 def command_of(name: str) -> Command:
