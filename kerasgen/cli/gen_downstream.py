@@ -9,7 +9,7 @@ from db_ingest.cli.base import Command, Flag, none_or
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.elements.downstream import DownstreamResult
+    from kerasgen.elements.results import DownstreamResult
 
 _LABELS, _FEATURES, _FOLDS, _TREES = "elements and labels", "features", "folds", "trees"
 
@@ -55,7 +55,7 @@ COMMAND = Command(
             group=_LABELS,
             metavar="FILE",
         ),
-        "out_prefix": Flag("P of P.tsv, P.json, P.predictions.tsv, P.importance.tsv and P.png", metavar="P"),
+        "out_prefix": Flag("P of P.scores.tsv, P.scores.json, P.predictions.tsv, P.importance.tsv and P.png", metavar="P"),
         "task": Flag("what labels are", choices=("classification", "regression"), group=_LABELS),
         "label_column": Flag(
             "column of the labels: its name in the header (default: label), or its number from 1",

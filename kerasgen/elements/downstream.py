@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,53 +18,16 @@ if TYPE_CHECKING:
     from kerasgen.elements.evaluation import Score
     from kerasgen.elements.features import FeatureSet, Spans
     from kerasgen.elements.folding import Folding
-    from kerasgen.elements.learning import Predicted
+    from kerasgen.elements.learning import Predicted, Trees
+    from kerasgen.elements.results import DownstreamResult, Row
     from kerasgen.elements.table import Elements
 
 log = logging.getLogger("kerasgen")
 
-CONSTANT = "constant"
-_SIZES = ("length", "distance")
+_CONSTANT, _LENGTH, _DISTANCE = "constant", "length", "distance"
 
-
-class Row(NamedTuple):
-    """One model of the table.
-
-    Args:
-        model: ``constant``, ``length`` or ``distance``, ``PCA``..., or the name of a feature set.
-        kind: ``baseline`` or ``features``.
-        features: their number.
-        trees: mean number of trees over folds.
-        scores: measure -> score.
-        over: measure -> difference from the PCA baseline and its interval, drawn together.
-    """
-
-    model: str
-    kind: str
-    features: int
-    trees: float
-    scores: dict[str, Score]
-    over: dict[str, tuple[float, float, float]]
-
-
-class DownstreamResult(NamedTuple):
-    """What was found and written.
-
-    Args:
-        task: classification or regression.
-        elements: their number.
-        positives: elements of class 1; None in a regression.
-        folding: how elements are divided, in words.
-        rows: the table, baselines first.
-        files: paths written.
-    """
-
-    task: str
-    elements: int
-    positives: int | None
-    folding: str
-    rows: list[Row]
-    files: list[Path]
+Matrix = tuple[np.ndarray, list[str]]
+"""``(elements, features) float32`` and the features' names."""
 
 
 def downstream(
@@ -110,7 +72,7 @@ def downstream(
     Args:
         tdb_array: the database.
         labels: BED, BEDPE or table of elements; see :func:`kerasgen.elements.table.read_elements`.
-        out_prefix: ``P`` of ``P.tsv`` (the table), ``P.json`` (all scores, folds and settings),
+        out_prefix: ``P`` of ``P.scores.tsv`` (the table), ``P.scores.json`` (all scores, folds and settings),
             ``P.predictions.tsv`` (every element), ``P.importance.tsv`` and ``P.png``.
         task: ``"classification"`` or ``"regression"``.
         label_column: column of the labels, by name or by number from 1.
@@ -139,65 +101,45 @@ def downstream(
         InputError: labels, feature sets or settings that do not fit; too few elements in a fold; no XGBoost.
     """
     from kerasgen.database import Database
-    from kerasgen.elements import evaluation, plots
+    from kerasgen.elements import results
     from kerasgen.elements.features import check_pools, feature_sets, spans_of
     from kerasgen.elements.folding import fold_elements
-    from kerasgen.elements.learning import Trees, boosted, check_learnable, constant
+    from kerasgen.elements.learning import Trees, check_learnable
     from kerasgen.elements.table import read_elements
 
     _require_xgboost()
+    pools = [word for words in pool for word in words.split(",")]
+    check_pools(pools)
     many = threads or os.cpu_count() or 1
     trees = Trees(rounds, patience, max_depth, learning_rate, seed, many)
     trees.check()
     for name, value in {"parts": parts, "pca_components": pca_components, "draws": draws, "bin": bin}.items():
         if value < 1:
             raise InputError(f"--{name} {value}: expected 1 or more")
-    pools = [word for words in pool for word in words.split(",")]
+    files = results.files(out_prefix, labels)
     with Database(tdb_array) as database:
-        check_pools(pools)
         sets = feature_sets(database, features, transformation)
-        _refuse_taken_names(sets)
-        if pca_of is not None and pca_of not in [one.name for one in sets]:
-            raise InputError(f"--pca_of {pca_of}: expected a feature set, {', '.join(one.name for one in sets)}")
-        found = read_elements(
+        _check_names(sets, pca_of)
+        elements = read_elements(
             labels, database.genome, task=task, label_column=label_column, layout=layout,
             label_threshold=label_threshold, label_transformation=label_transformation, chroms=chroms,
         )  # fmt: skip
-        folding = fold_elements(found, task=task, folds=folds, grouping=group_by, gap=gap, flank=flank)
-        check_learnable(found.label, folding, task)
+        folding = fold_elements(elements, task=task, folds=folds, grouping=group_by, gap=gap, flank=flank)
+        check_learnable(elements.label, folding, task)
         storage.require_writable(Path(out_prefix).parent)
-        spans = spans_of(found, bin=bin, flank=flank, parts=parts)
-        size, size_names = _size(found)
+        spans = spans_of(elements, bin=bin, flank=flank, parts=parts)
         matrices = _matrices(database, sets, spans, bin=bin, pools=pools, threads=many)
-
-    predicted: dict[str, Predicted] = {}
-    columns: dict[str, int] = {}
-
-    def learn(name: str, values: np.ndarray, names: list[str], components: int | None = None) -> None:
-        log.info("%s: %s features, %d folds", name, f"{values.shape[1]:,}", folds)
-        columns[name] = values.shape[1] if components is None else components
-        predicted[name] = boosted(values, names, found.label, folding, task=task, trees=trees, components=components)
-
-    predicted[CONSTANT], columns[CONSTANT] = constant(found.label, folding), 0
-    learn(_size_model(found), size, size_names)
-    base = pca_of or sets[0].name
-    components = min(pca_components, matrices[base][0].shape[1])
-    pca = f"PCA {components} of {base}"
-    learn(pca, *matrices[base], components)
-    for name, (values, names) in matrices.items():
-        # The distance of a pair is known whatever the tracks say.
-        learn(name, *((np.hstack([values, size]), names + size_names) if found.are_pairs else (values, names)))
-
-    weights = evaluation.draw_weights(folding, draws, seed)
-    scores = {
-        name: evaluation.scores(found.label, one.values, folding, task=task, weights=weights)
-        for name, one in predicted.items()
-    }
-    rows = [
-        Row(name, "features" if name in matrices else "baseline", columns[name],
-            float(np.mean(one.rounds)) if one.rounds else 0.0, scores[name], _over(scores[name], scores[pca]))
-        for name, one in predicted.items()
-    ]  # fmt: skip
+    predicted, columns, pca = _predict(
+        elements, folding, matrices, task=task, trees=trees, base=pca_of or sets[0].name, components=pca_components
+    )
+    result = results.DownstreamResult(
+        task=task,
+        elements=len(elements),
+        positives=int(elements.label.sum()) if task == "classification" else None,
+        folding=_words(elements, folding),
+        rows=_rows(elements, folding, predicted, columns, pca, set(matrices), task=task, draws=draws, seed=seed),
+        files=files,
+    )
     settings = {
         "tdb_array": tdb_array, "labels": str(labels), "task": task, "label_column": label_column, "layout": layout,
         "label_threshold": label_threshold, "label_transformation": label_transformation,
@@ -207,18 +149,76 @@ def downstream(
         "parts": parts, "folds": folds, "group_by": folding.grouping, "gap": folding.gap, "trees": trees._asdict(),
         "draws": draws, "seed": seed,
     }  # fmt: skip
-    result = DownstreamResult(
-        task, len(found), int(found.label.sum()) if task == "classification" else None, _words(found, folding), rows, []
-    )
-    written = [
-        _write(f"{out_prefix}.tsv", _table(result)),
-        _write(f"{out_prefix}.json", json.dumps(_document(result, found, folding, predicted, settings), indent=1)),
-        _write(f"{out_prefix}.predictions.tsv", _predictions(found, folding, predicted)),
-        _write(f"{out_prefix}.importance.tsv", _importance(predicted)),
-        plots.draw(Path(f"{out_prefix}.png"), title or Path(labels).name, result, found.label,
-                   {name: one.values for name, one in predicted.items()}),
-    ]  # fmt: skip
-    return result._replace(files=written)
+    results.write(
+        result, title=title or Path(labels).name, elements=elements, folding=folding, predicted=predicted,
+        settings=settings,
+    )  # fmt: skip
+    return result
+
+
+def _predict(
+    elements: Elements,
+    folding: Folding,
+    matrices: dict[str, Matrix],
+    *,
+    task: str,
+    trees: Trees,
+    base: str,
+    components: int,
+) -> tuple[dict[str, Predicted], dict[str, int], str]:
+    """Predictions of every model, baselines first, the number of features of each, and which is the PCA."""
+    from kerasgen.elements.learning import boosted, constant
+
+    predicted = {_CONSTANT: constant(elements.label, folding)}
+    columns = {_CONSTANT: 0}
+
+    def learn(name: str, values: np.ndarray, names: list[str], components: int | None = None) -> None:
+        columns[name] = components or values.shape[1]
+        log.info("%s: %s features, %d folds", name, f"{columns[name]:,}", folding.count)
+        predicted[name] = boosted(values, names, elements.label, folding, task=task, trees=trees, components=components)
+
+    size, size_names = _size(elements)
+    learn(_DISTANCE if elements.are_pairs else _LENGTH, size, size_names)
+    components = min(components, matrices[base][0].shape[1])
+    pca = f"PCA {components} of {base}"
+    learn(pca, *matrices[base], components)
+    for name, (values, names) in matrices.items():
+        # The distance of a pair is known whatever the tracks say.
+        learn(name, *((np.hstack([values, size]), names + size_names) if elements.are_pairs else (values, names)))
+    return predicted, columns, pca
+
+
+def _rows(
+    elements: Elements,
+    folding: Folding,
+    predicted: dict[str, Predicted],
+    columns: dict[str, int],
+    pca: str,
+    sets: set[str],
+    *,
+    task: str,
+    draws: int,
+    seed: int,
+) -> list[Row]:
+    from kerasgen.elements import evaluation
+    from kerasgen.elements.results import Row
+
+    weights = evaluation.draw_weights(folding, draws, seed)
+    scores = {
+        name: evaluation.scores(elements.label, one.values, folding, task=task, weights=weights)
+        for name, one in predicted.items()
+    }
+    return [
+        Row(
+            model=name,
+            kind="features" if name in sets else "baseline",
+            features=columns[name],
+            trees=float(np.mean(one.rounds)) if one.rounds else 0.0,
+            scores=scores[name],
+            over=_over(scores[name], scores[pca]),
+        )
+        for name, one in predicted.items()
+    ]
 
 
 def _require_xgboost() -> None:
@@ -228,11 +228,7 @@ def _require_xgboost() -> None:
         raise InputError("XGBoost is not installed; expected it from pip install 'kerasgen[downstream]'")
 
 
-def _size_model(elements: Elements) -> str:
-    return _SIZES[int(elements.are_pairs)]
-
-
-def _size(elements: Elements) -> tuple[np.ndarray, list[str]]:
+def _size(elements: Elements) -> Matrix:
     """What is known of elements without any track: bp between the anchors' middles, and lengths in bp."""
     lengths = elements.end - elements.start
     if not elements.are_pairs:
@@ -244,11 +240,11 @@ def _size(elements: Elements) -> tuple[np.ndarray, list[str]]:
 
 def _matrices(
     database: Database, sets: Sequence[FeatureSet], spans: Spans, *, bin: int, pools: Sequence[str], threads: int
-) -> dict[str, tuple[np.ndarray, list[str]]]:
+) -> dict[str, Matrix]:
     """Features of each set; a track that several sets have is read once for each transformation."""
     from kerasgen.elements.features import pooled
 
-    matrices: dict[str, tuple[np.ndarray, list[str]]] = {}
+    matrices: dict[str, Matrix] = {}
     for kind in dict.fromkeys(one.transformation for one in sets):
         alike = [one for one in sets if one.transformation == kind]
         tracks = list({(t.attribute, t.dataset): t for one in alike for t in one.tracks}.values())
@@ -267,10 +263,12 @@ def _matrices(
     return {one.name: matrices[one.name] for one in sets}
 
 
-def _refuse_taken_names(sets: Sequence[FeatureSet]) -> None:
+def _check_names(sets: Sequence[FeatureSet], pca_of: str | None) -> None:
     for one in sets:
-        if one.name in (CONSTANT, *_SIZES) or one.name.startswith("PCA "):
+        if one.name in (_CONSTANT, _LENGTH, _DISTANCE) or one.name.startswith("PCA "):
             raise InputError(f"--features {one.name}=...: a baseline has this name; expected another")
+    if pca_of is not None and pca_of not in [one.name for one in sets]:
+        raise InputError(f"--pca_of {pca_of}: expected a feature set, {', '.join(one.name for one in sets)}")
 
 
 def _over(scores: dict[str, Score], base: dict[str, Score]) -> dict[str, tuple[float, float, float]]:
@@ -289,93 +287,3 @@ def _words(elements: Elements, folding: Folding) -> str:
     else:
         how = f"{folding.count} folds of neighbouring elements on {chromosomes} chromosome(s), {folding.gap:,} bp apart"
     return f"{how}; intervals from draws of {int(folding.block.max()) + 1} blocks"
-
-
-def _write(path: str, text: str) -> Path:
-    storage.replace_bytes(path, text.encode())
-    return Path(path)
-
-
-def _table(result: DownstreamResult) -> str:
-    names = list(result.rows[0].scores)
-    header = ["model", "kind", "features", "trees"]
-    for name in names:
-        header += [name, f"{name}_low", f"{name}_high", f"{name}_over_pca", f"{name}_over_pca_low",
-                   f"{name}_over_pca_high"]  # fmt: skip
-    lines = ["\t".join(header)]
-    for row in result.rows:
-        cells = [row.model, row.kind, str(row.features), f"{row.trees:.0f}"]
-        for name in names:
-            numbers = (row.scores[name].value, *row.scores[name].interval, *row.over[name])
-            cells += [f"{number:.4f}" for number in numbers]
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
-
-
-def _document(
-    result: DownstreamResult, elements: Elements, folding: Folding, predicted: dict[str, Predicted], settings: Any
-) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return float(value) if np.isfinite(value) else None
-
-    folds = [
-        {
-            "chromosomes": [elements.genome.names[place] for place in np.unique(elements.chromosome[rows])],
-            "elements": int(rows.sum()),
-            "positives": int(elements.label[rows].sum()) if result.positives is not None else None,
-            "learnt_from": int(folding.all_but(fold).sum()),
-            "stopped_by": int(folding.stopping(fold).sum()),
-        }
-        for fold in range(folding.count)
-        for rows in [folding.tested(fold)]
-    ]
-    models = [
-        {
-            "model": row.model,
-            "kind": row.kind,
-            "features": row.features,
-            "trees": list(predicted[row.model].rounds),
-            "scores": {
-                name: {
-                    "value": number(score.value),
-                    "interval": [number(bound) for bound in score.interval],
-                    "folds": [number(value) for value in score.folds],
-                    "over_pca": [number(value) for value in row.over[name]],
-                }
-                for name, score in row.scores.items()
-            },
-        }
-        for row in result.rows
-    ]
-    return {
-        "settings": settings,
-        "elements": result.elements,
-        "positives": result.positives,
-        "base_rate": None if result.positives is None else result.positives / result.elements,
-        "folding": result.folding,
-        "folds": folds,
-        "models": models,
-    }
-
-
-def _predictions(elements: Elements, folding: Folding, predicted: dict[str, Predicted]) -> str:
-    names = elements.genome.names
-    places = ["start1", "end1", "chrom2", "start2", "end2"] if elements.are_pairs else ["start", "end"]
-    first = "chrom1" if elements.are_pairs else "chrom"
-    lines = ["\t".join([first, *places, "name", "line", "label", "fold", *predicted])]
-    values = np.column_stack([one.values for one in predicted.values()])
-    for i in range(len(elements)):
-        chromosome = names[elements.chromosome[i]]
-        anchors = [f"{chromosome}\t{s}\t{e}" for s, e in zip(elements.start[i], elements.end[i], strict=True)]
-        cells = [*anchors, str(elements.name[i]), str(elements.line[i]), f"{elements.label[i]:.6g}",
-                 str(folding.fold[i] + 1), *(f"{value:.6g}" for value in values[i])]  # fmt: skip
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
-
-
-def _importance(predicted: dict[str, Predicted]) -> str:
-    lines = ["model\tfeature\tshare_of_gain"]
-    for model, one in predicted.items():
-        ranked = sorted(one.importance.items(), key=lambda item: -item[1])
-        lines += [f"{model}\t{feature}\t{share:.4f}" for feature, share in ranked]
-    return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import numpy as np
 from kerasgen import plotting
 
 if TYPE_CHECKING:
-    from kerasgen.elements.downstream import DownstreamResult, Row
+    from kerasgen.elements.results import DownstreamResult, Row
 
 _NAMES = {
     "AP": "average precision",
@@ -76,7 +76,8 @@ def _draw_measure(ax: Any, name: str, rows: list[Row], colors: dict[str, str], c
                     fontsize=7.5)  # fmt: skip
     ax.set_yticks(range(len(rows)), [row.model for row in reversed(rows)])
     ax.set_ylim(-0.6, len(rows) - 0.3)
-    ax.set(xlabel=_NAMES[name], title=_NAMES[name][0].upper() + _NAMES[name][1:])
+    of = "all elements" if name == "R2" else "mean of folds"
+    ax.set(xlabel=f"{of}, 95% interval; dots: each fold", title=_NAMES[name])
     ax.tick_params(axis="y", length=0)
 
 
@@ -88,7 +89,7 @@ def _draw_curves(
     ax.axhline(labels.mean(), color="#b0b0b0", linewidth=0.8, linestyle="--", label="base rate")
     styles = iter(("-", "--", ":", "-."))
     for row in rows:
-        if len(np.unique(predicted[row.model])) < 3:
+        if row.features == 0:
             continue
         precision, recall, _ = precision_recall_curve(labels, predicted[row.model])
         # At the first few elements the curve is mostly chance.
@@ -96,8 +97,8 @@ def _draw_curves(
         baseline = row.kind == "baseline"
         ax.plot(recall[some], precision[some], color=colors[row.model], linewidth=1.0 if baseline else 1.6,
                 linestyle=next(styles) if baseline else "-", label=row.model)  # fmt: skip
-    ax.set(xlabel="recall", ylabel="precision", title="All folds together", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize=7, loc="best")
+    ax.set(xlabel="recall", ylabel="precision", title="all folds together", xlim=(0, 1), ylim=(0, 1.02))
+    ax.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def _draw_scatter(ax: Any, rows: list[Row], labels: np.ndarray, predicted: dict[str, np.ndarray]) -> None:
@@ -105,7 +106,9 @@ def _draw_scatter(ax: Any, rows: list[Row], labels: np.ndarray, predicted: dict[
     values = predicted[best.model]
     low, high = np.percentile(np.concatenate([labels, values]), (0.2, 99.8))
     inside = (labels >= low) & (labels <= high) & (values >= low) & (values <= high)
-    shown = ax.hexbin(labels[inside], values[inside], gridsize=45, cmap="Blues", mincnt=1, bins="log", linewidths=0.1)
+    shown = ax.hexbin(
+        labels[inside], values[inside], gridsize=45, cmap="Blues", mincnt=1, bins="log", vmin=0.3, linewidths=0.1
+    )
     ax.plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="label", ylabel="predicted, out of fold", title=f"The best features: {best.model}")
+    ax.set(xlabel="label", ylabel="predicted, out of fold", title=f"the best set: {best.model}")
     ax.figure.colorbar(shown, ax=ax, label="elements", shrink=0.8)

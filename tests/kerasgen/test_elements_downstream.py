@@ -21,7 +21,8 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from db_ingest.errors import InputError
-from kerasgen.elements.downstream import DownstreamResult, downstream
+from kerasgen.elements.downstream import downstream
+from kerasgen.elements.results import DownstreamResult
 
 N, CHROMOSOMES, NOISE = 2400, 6, 0.8
 QUICK = {"threads": 1, "folds": 3, "draws": 300, "pool": ["mean"], "learning_rate": 0.1}
@@ -81,12 +82,12 @@ def test_a_planted_difference_is_found_at_its_strength(planted: Planted, tmp_pat
     assert row(result, "constant").scores["AP"].value == pytest.approx(rate)
     assert result.positives == planted.label.sum()
     assert [path.name for path in result.files] == [
-        "out.tsv", "out.json", "out.predictions.tsv", "out.importance.tsv", "out.png",
+        "out.scores.tsv", "out.scores.json", "out.predictions.tsv", "out.importance.tsv", "out.png",
     ]  # fmt: skip
     assert all(path.stat().st_size for path in result.files)
-    table = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+    table = pd.read_csv(tmp_path / "out.scores.tsv", sep="\t")
     assert table["model"].tolist() == ["constant", "length", "PCA 4 of all", "all", "a", "b"]
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.scores.json").read_text())
     assert document["base_rate"] == pytest.approx(rate)
     gains = pd.read_csv(tmp_path / "out.importance.tsv", sep="\t")
     assert gains[gains.model == "all"].iloc[0].feature == "mark1:a.mean"
@@ -193,7 +194,7 @@ def test_the_same_seed_gives_the_same_files(planted: Planted, tmp_path: Path) ->
     texts = []
     for name in ("one", "two"):
         downstream(planted.database, labels, str(tmp_path / name), rounds=20, **QUICK)
-        texts.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("tsv", "predictions.tsv", "png")])
+        texts.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("scores.tsv", "predictions.tsv", "png")])
     assert texts[0] == texts[1]
 
 
@@ -222,3 +223,11 @@ def test_bad_settings_are_refused_and_nothing_is_written(
                    **{**QUICK, **flags})  # fmt: skip
     assert message in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_file_of_labels_is_never_replaced(planted: Planted, tmp_path: Path) -> None:
+    label = planted.write("mine.scores.tsv", planted.label)
+    before = Path(label).read_bytes()
+    with pytest.raises(InputError, match="holds the labels; expected another prefix"):
+        downstream(planted.database, label, str(planted.folder / "mine"), **QUICK)
+    assert Path(label).read_bytes() == before
