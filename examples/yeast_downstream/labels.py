@@ -58,7 +58,7 @@ def write_genes(data: Path, out: Path) -> None:
 
 
 def write_cohesin(data: Path, out: Path) -> None:
-    """Scc1 peaks where tracks were measured, and regions of the same lengths on the same chromosomes that touch none."""
+    """Scc1 peaks where tracks were measured, and as long regions of the same chromosomes that touch none."""
     rng = np.random.default_rng(0)
     sizes = sizes_of(data / "sacCer3" / "sacCer3.chrom.sizes")
     peaks: dict[str, list[tuple[int, int]]] = {"chrII": [], "chrIV": [], "chrXVI": []}

@@ -55,7 +55,7 @@ COMMAND = Command(
             group=_LABELS,
             metavar="FILE",
         ),
-        "out_prefix": Flag("P of P.scores.tsv, P.scores.json, P.predictions.tsv, P.importance.tsv and P.png", metavar="P"),
+        "out_prefix": Flag("P of P.scores.tsv, P.scores.json, P.predictions.tsv, P.importance.tsv, P.png", metavar="P"),
         "task": Flag("what labels are", choices=("classification", "regression"), group=_LABELS),
         "label_column": Flag(
             "column of the labels: its name in the header (default: label), or its number from 1",
