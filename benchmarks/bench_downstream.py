@@ -104,8 +104,8 @@ def measure(database: Database, elements: Elements, threads: int, what: str) -> 
     assert np.allclose(values[few, -len(loop[0]) :], loop, atol=1e-4, equal_nan=True)
     pooled_bins = int((spans.last - spans.first).sum()) * len(tracks)
     print(
-        f"{what}: {len(elements):,} elements, {len(tracks)} tracks, {pooled_bins / 1e9:.2f} G bins: ours "
-        f"{ours:.1f} s; reading every bin {reading:.1f} s (ours / reading {ours / reading:.2f}); NumPy, an element at a "
+        f"{what}: {len(elements):,} elements, {len(tracks)} tracks, {pooled_bins / 1e9:.2f} G bins: "
+        f"ours {ours:.1f} s; reading every bin {reading:.1f} s (ratio {ours / reading:.2f}); NumPy, an element at a "
         f"time, without reading {numpy:.0f} s ({numpy / ours:.0f} times ours); memory grew by {memory:.0f} MB, "
         f"features {values.nbytes / 2**20:.0f} MB"
     )
