@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +99,7 @@ def downstream(
     Raises:
         InputError: labels, feature sets or settings that do not fit; too few elements in a fold; no XGBoost.
     """
+    from db_ingest.cores import cores
     from kerasgen.database import Database
     from kerasgen.elements import results
     from kerasgen.elements.features import check_pools, feature_sets, spans_of
@@ -110,7 +110,7 @@ def downstream(
     _require_xgboost()
     pools = [word for words in pool for word in words.split(",")]
     check_pools(pools)
-    many = threads or os.cpu_count() or 1
+    many = threads or cores()
     trees = Trees(rounds, patience, max_depth, learning_rate, seed, many)
     trees.check()
     for name, value in {"parts": parts, "pca_components": pca_components, "draws": draws, "bin": bin}.items():
@@ -172,19 +172,27 @@ def _predict(
     predicted = {_CONSTANT: constant(elements.label, folding)}
     columns = {_CONSTANT: 0}
 
-    def learn(name: str, values: np.ndarray, names: list[str], components: int | None = None) -> None:
-        columns[name] = components or values.shape[1]
+    def learn(name: str, matrix: Matrix, components: int | None = None, kept: int = 0) -> None:
+        values, names = matrix
+        columns[name] = values.shape[1] if components is None else components + kept
         log.info("%s: %s features, %d folds", name, f"{columns[name]:,}", folding.count)
-        predicted[name] = boosted(values, names, elements.label, folding, task=task, trees=trees, components=components)
+        predicted[name] = boosted(
+            values, names, elements.label, folding, task=task, trees=trees, components=components, kept=kept
+        )
 
-    size, size_names = _size(elements)
-    learn(_DISTANCE if elements.are_pairs else _LENGTH, size, size_names)
-    components = min(components, matrices[base][0].shape[1])
-    pca = f"PCA {components} of {base}"
-    learn(pca, *matrices[base], components)
-    for name, (values, names) in matrices.items():
+    size = _size(elements)
+    learn(_DISTANCE if elements.are_pairs else _LENGTH, size)
+    fewest = min(int(folding.learning(fold).sum()) for fold in range(folding.count))
+    components = min(components, matrices[base][0].shape[1], fewest)
+    kept = 0
+    if elements.are_pairs:
         # The distance of a pair is known whatever the tracks say.
-        learn(name, *((np.hstack([values, size]), names + size_names) if elements.are_pairs else (values, names)))
+        kept = len(size[1])
+        matrices = {name: (np.hstack([one[0], size[0]]), one[1] + size[1]) for name, one in matrices.items()}
+    pca = f"PCA {components} of {base}"
+    learn(pca, matrices[base], components, kept)
+    for name, matrix in matrices.items():
+        learn(name, matrix)
     return predicted, columns, pca
 
 

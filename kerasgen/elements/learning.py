@@ -75,6 +75,7 @@ def boosted(
     task: str,
     trees: Trees,
     components: int | None = None,
+    kept: int = 0,
 ) -> Predicted:
     """Predict each fold by gradient-boosted trees.
 
@@ -91,20 +92,21 @@ def boosted(
         trees: settings.
         components: learn from so many principal components of the standardised features, a missing value taken for
             the feature's mean; None: from the features.
+        kept: so many of the last features stand beside the components as they are.
     """
     values = np.empty(len(labels))
     rounds, gains = [], []
     for fold in range(folding.count):
         learn, stop = folding.learning(fold), folding.stopping(fold)
-        change = _change(features[learn], components)
+        change = _change(features[learn], components, kept)
         count = _rounds_until_stop(change(features[learn]), labels[learn], change(features[stop]), labels[stop],
                                    task, trees)  # fmt: skip
         rows, tested = folding.all_but(fold), folding.tested(fold)
-        change = _change(features[rows], components)
+        change = _change(features[rows], components, kept)
         booster = _train(change(features[rows]), labels[rows], task, trees, count)
         values[tested] = booster.inplace_predict(change(features[tested]))
         rounds.append(count)
-        gains.append(_gains(booster, names if components is None else None))
+        gains.append(_gains(booster, names, components, kept))
     everything = sorted({name for gain in gains for name in gain})
     importance = {name: float(np.mean([gain.get(name, 0.0) for gain in gains])) for name in everything}
     return Predicted(values, tuple(rounds), importance)
@@ -170,22 +172,25 @@ def _train(features: np.ndarray, labels: np.ndarray, task: str, trees: Trees, ro
     return xgboost.train(_settings(task, trees, labels), data, rounds)
 
 
-def _gains(booster: Any, names: list[str] | None) -> dict[str, float]:
+def _gains(booster: Any, names: list[str], components: int | None, kept: int) -> dict[str, float]:
+    if components is not None:
+        names = [f"component{i + 1}" for i in range(components)] + names[len(names) - kept :]
     gain = booster.get_score(importance_type="total_gain")
     total = sum(gain.values())
     if not total:
         return {}
     # XGBoost calls them f0, f1, ...
-    shares = {int(key[1:]): value / total for key, value in gain.items()}
-    return {f"component{at + 1}" if names is None else names[at]: share for at, share in shares.items()}
+    return {names[int(key[1:])]: value / total for key, value in gain.items()}
 
 
-def _change(features: np.ndarray, components: int | None) -> Change:
+def _change(features: np.ndarray, components: int | None, kept: int) -> Change:
     """What is done to features before trees see them, with numbers that come from these rows alone."""
     if components is None:
         return lambda rows: rows
     from sklearn.decomposition import PCA
 
+    end = features.shape[1] - kept
+    features = features[:, :end]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # A feature without any value has no mean.
         mean = np.nan_to_num(np.nanmean(features, axis=0, dtype=np.float64))
@@ -193,7 +198,7 @@ def _change(features: np.ndarray, components: int | None) -> Change:
     deviation[deviation == 0] = 1
 
     def standardised(rows: np.ndarray) -> np.ndarray:
-        return np.nan_to_num((rows - mean) / deviation)
+        return np.nan_to_num((rows[:, :end] - mean) / deviation)
 
-    pca = PCA(min(components, *features.shape), svd_solver="full").fit(standardised(features))
-    return lambda rows: pca.transform(standardised(rows)).astype(np.float32)
+    pca = PCA(components, svd_solver="full").fit(standardised(features))
+    return lambda rows: np.hstack([pca.transform(standardised(rows)), rows[:, end:]]).astype(np.float32)

@@ -18,11 +18,17 @@ from labelled_tracks import (
     write_elements,
 )
 from scipy.stats import norm
+from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from db_ingest.errors import InputError
+from kerasgen.database import Database
+from kerasgen.elements import learning
 from kerasgen.elements.downstream import downstream
+from kerasgen.elements.folding import fold_elements
 from kerasgen.elements.results import DownstreamResult
+from kerasgen.elements.table import read_elements
 
 N, CHROMOSOMES, NOISE = 2400, 6, 0.8
 QUICK = {"threads": 1, "folds": 3, "draws": 300, "pool": ["mean"], "learning_rate": 0.1}
@@ -181,10 +187,11 @@ def test_pairs_are_predicted_as_well_as_their_distance_allows(planted: Planted, 
         planted.database, str(tmp_path / "pairs.bedpe"), str(tmp_path / "out"), label_column="8", **QUICK
     )
     assert [r.model for r in result.rows] == ["constant", "distance", "PCA 10 of tracks", "tracks"]
+    assert row(result, "PCA 10 of tracks").features == 10 + 3
     # Four tracks: two anchors and between, one pool; then distance and two lengths.
     assert row(result, "tracks").features == 4 * 3 + 3
     best = roc_auc_score(labels, nears)
-    for name in ("distance", "tracks"):
+    for name in ("distance", "PCA 10 of tracks", "tracks"):
         assert best - 0.05 < row(result, name).scores["auROC"].value < best + 0.02
     assert (tmp_path / "out.predictions.tsv").read_text().startswith("chrom1\tstart1\tend1\tchrom2\tstart2\tend2\t")
 
@@ -231,3 +238,37 @@ def test_the_file_of_labels_is_never_replaced(planted: Planted, tmp_path: Path) 
     with pytest.raises(InputError, match="holds the labels; expected another prefix"):
         downstream(planted.database, label, str(planted.folder / "mine"), **QUICK)
     assert Path(label).read_bytes() == before
+
+
+def test_components_are_those_of_scikit_learn_on_the_elements_learnt_from() -> None:
+    rng = np.random.default_rng(1)
+    learnt, other = rng.normal(3, 2, (50, 6)).astype(np.float32), rng.normal(3, 2, (5, 6)).astype(np.float32)
+    scaler = StandardScaler().fit(learnt[:, :5])
+    pca = PCA(3).fit(scaler.transform(learnt[:, :5]))
+    found = learning._change(learnt, 3, 1)(other)
+    np.testing.assert_allclose(np.abs(found[:, :3]), np.abs(pca.transform(scaler.transform(other[:, :5]))), rtol=1e-3)
+    np.testing.assert_array_equal(found[:, 3], other[:, 5])
+    # A missing value is the mean of those learnt from; a feature without any value says nothing.
+    learnt[:, 0], other[0, 1] = np.nan, np.nan
+    found = learning._change(learnt, 3, 1)(other)
+    assert np.isfinite(found).all()
+    other[0, 1] = learnt[:, 1].mean()
+    np.testing.assert_allclose(found, learning._change(learnt, 3, 1)(other), atol=1e-5)
+
+
+def test_no_model_sees_a_label_of_its_fold(planted: Planted, tmp_path: Path) -> None:
+    """Labels of one fold are all changed: predictions of that fold stay the same to the last digit."""
+    elements = read_elements(planted.write("a.tsv", planted.label), Database(planted.database).genome,
+                             task="classification")  # fmt: skip
+    features = np.random.default_rng(0).normal(planted.label[:, None], 1, (N, 3)).astype(np.float32)
+    folding = fold_elements(elements, task="classification", folds=3)
+    changed = np.where(folding.tested(1), 1 - elements.label, elements.label)
+    trees = learning.Trees(rounds=50)
+    for components in (None, 2):
+        first, second = (
+            learning.boosted(features, list("abc"), label, folding, task="classification", trees=trees,
+                             components=components).values
+            for label in (elements.label, changed)
+        )  # fmt: skip
+        np.testing.assert_array_equal(first[folding.tested(1)], second[folding.tested(1)])
+        assert (first[folding.tested(0)] != second[folding.tested(0)]).any()
