@@ -12,7 +12,7 @@ printf 'yeast\t%s\t%s\t%s\t%s\t%s\t%s\n' "$binned/MNase.bw" "$binned/PolII.bw" "
     "$binned/RNA.rev.bw" "$data/yeast_atac/atac_cutsites.bw" >> "$out/samples.tsv"
 gen_ingest --tdb_array "$out/database" --chrom_sizes "$data/sacCer3/sacCer3.chrom.sizes" \
     --tiledb_metadata "$out/samples.tsv" --attribute_config_file "$here/types.yaml"
-python "$here/labels.py" "$data" "$out"
+python3 "$here/labels.py" "$data" "$out"
 
 # RNA of genes on three chromosomes, from what is not RNA.
 gen_downstream --tdb_array "$out/database" --labels "$out/labels.rna.tsv" --label_column rna --task regression \

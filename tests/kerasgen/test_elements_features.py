@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from labelled_tracks import BIN, write_database
 
 from db_ingest.errors import InputError
+from db_ingest.genome import Genome
 from kerasgen.database import Database
 from kerasgen.elements import features as module
-from kerasgen.elements.features import feature_sets, pooled, spans_of
+from kerasgen.elements.features import Spans, feature_sets, pooled, spans_of
 from kerasgen.elements.table import Elements
 
 BINS = {"chr1": 3000, "chr2": 1000}
@@ -148,3 +151,35 @@ def test_a_track_ingested_as_arcsinh_is_not_transformed_again(database: Database
     done, _ = pooled(database, [track], spans, bin=BIN, transformation="arcsinh")
     left, _ = pooled(database, [track], spans, bin=BIN, transformation="None")
     np.testing.assert_array_equal(done, left)
+
+
+@given(
+    start=st.integers(0, 24_999),
+    length=st.integers(1, 25_000),
+    flank=st.integers(0, 3000),
+    parts=st.integers(1, 9),
+    bin=st.sampled_from([1, 10, 25, 300]),
+    reverse=st.booleans(),
+)
+@settings(deadline=None, max_examples=80)
+def test_parts_cover_a_region_in_its_direction(
+    start: int, length: int, flank: int, parts: int, bin: int, reverse: bool
+) -> None:
+    genome = Genome(("chr1", "chr2"), (75_000, 25_000))
+    end = min(start + length, 25_000)
+    one = Elements(
+        genome, np.array(["."], object), np.array([1]), np.array([[start]]), np.array([[end]]), np.array([reverse]),
+        np.zeros(1), np.ones(1, int),
+    )  # fmt: skip
+    spans = spans_of(one, bin=bin, flank=flank, parts=parts)
+    low, high = max(start - flank, 0), min(end + flank, 25_000)
+    if reverse:
+        spans = Spans(spans.names, spans.chromosome, spans.first[:, ::-1], spans.last[:, ::-1])
+    first, last = spans.first[0].tolist(), spans.last[0].tolist()
+    assert all(b > a for a, b in zip(first, last, strict=True))
+    assert first[0] == low // bin
+    assert first == sorted(first)
+    if high - low >= parts:
+        assert last[-1] == -(-high // bin)
+        covered = {i for a, b in zip(first, last, strict=True) for i in range(a, b)}
+        assert covered == set(range(low // bin, -(-high // bin)))
