@@ -19,6 +19,7 @@ _HOMES = {
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
     "as_tf_dataset": "kerasgen.feeding",
+    "downstream": "kerasgen.elements.downstream",
     "embed": "kerasgen.embedding.embed",
     "impute": "kerasgen.imputing",
     "ingest": "db_ingest.ingest",
