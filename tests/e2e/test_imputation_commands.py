@@ -92,6 +92,7 @@ def test_bundle_says_what_was_learned_from_and_what_was_held_out(folder):
     assert len(lines) == 1 + len(document["history"])
 
 
+@pytest.mark.backend
 def test_missing_track_is_imputed_as_the_model_predicts_it(folder, tmp_path, capsys):
     from kerasgen import Avocado
 
@@ -254,6 +255,8 @@ def test_wrong_words_are_one_line_and_leave_nothing(folder, tmp_path, capsys, wo
     [
         ("--hold_out E1:H3K9", "--hold_out E1:H3K9: no such track; expected CELLTYPE:ASSAY, one of E1:H3K4me3"),
         ("--hold_out E1:H3K4me3 --validate_on E1:H3K4me3", "--hold_out and --validate_on both name E1:H3K4me3"),
+        ("--hold_out E4:H3K4me3 E4:H3K36me3", "E4:H3K4me3 is held out or validated on, and no other track is left"),
+        ("--celltypes E1 E2 --hold_out E3:H3K4me3", "left to learn cell type 'E3' from"),
         ("--celltypes E1 E9", "no cell type 'E9'; expected one of E1, E2, E3, E4"),
         ("--assays H3K4me3 H3K4me3", "assay 'H3K4me3' is named twice"),
         ("--celltypes E4 --assays H3K9me3", "cell type 'E4' has no track among those asked for"),
