@@ -27,6 +27,7 @@ BARS = ["E117.H3K4me3", "E116.H3K4me1", "E017.H3K36me3", "E003.H3K4me3"]
 
 
 def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
+    """Mean squared error, over all bins and over the highest 1%, and Pearson's r."""
     top = max(1, len(observed) // 100)
     squares = (observed.astype(np.float64) - imputed) ** 2
     constant = np.ptp(imputed) == 0
@@ -39,6 +40,7 @@ def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
 
 
 def baselines(train: BinnedTracks, held_out: Pair) -> dict[str, np.ndarray]:
+    """What needs no training, by name."""
     celltype, assay = held_out
     mean = np.mean([train.track(*pair) for pair in train.pairs if pair[1] == assay], axis=0)
     ratios = []
@@ -56,12 +58,14 @@ def baselines(train: BinnedTracks, held_out: Pair) -> dict[str, np.ndarray]:
 def trained(
     train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, preset: str, seed: int, models: int
 ) -> np.ndarray:
+    """The track that a model imputes."""
     model = Avocado(train.celltypes, train.assays, preset=preset, seed=seed, n_models=models)
     model.fit(train, validation)
     return model.predict(*held_out)
 
 
 def main() -> None:
+    """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database")
     parser.add_argument("--out", required=True, help="prefix of the table's files")
