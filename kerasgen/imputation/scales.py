@@ -15,6 +15,8 @@ _PART, _TOGETHER, _NOISE = 1.0, 0.5, 0.1
 """Variances of what a cell type has of its own, and likewise an assay; of what it has in assays that look alike; of
 what a track has of its own."""
 
+_FULL = 2.0  # Noise alone keeps the same assay in two cell types at a correlation of about a half.
+
 
 def measure(values: np.ndarray) -> Scale:
     """Of one track, ``(bins,)``; NaN is left out."""
@@ -60,7 +62,8 @@ def guess(
 
     def covariance(one: Pair, other: Pair) -> float:
         same = one[0] == other[0]
-        shared = 1.0 if one[1] == other[1] else max((alike or {}).get((one[1], other[1]), 0.0), 0.0)
+        likeness = _FULL * (alike or {}).get((one[1], other[1]), 0.0)
+        shared = 1.0 if one[1] == other[1] else min(max(likeness, 0.0), 1.0)
         return _PART * same + _PART * (one[1] == other[1]) + _TOGETHER * same * shared
 
     wanted, pairs = (celltype, assay), list(scales)
