@@ -18,7 +18,7 @@ from kerasgen.imputation import files
 from kerasgen.imputation.context import Context
 from kerasgen.imputation.member import Member, Row
 from kerasgen.imputation.sampling import Experiments
-from kerasgen.imputation.scales import Scale, guess, measure
+from kerasgen.imputation.scales import Scale, guess, likeness, measure
 from kerasgen.imputation.settings import SAMPLINGS, Settings, resolve
 
 log = logging.getLogger("kerasgen")
@@ -84,6 +84,7 @@ class Avocado:
         self._stretches: tuple[Stretch, ...] = ()
         self._floor = -np.inf
         self._scales: dict[Pair, Scale] = {}
+        self._alike: dict[tuple[str, str], float] = {}
         self._tracks: BinnedTracks | None = None
         self._made_context: Context | None = None
         self._turns = 0
@@ -254,7 +255,7 @@ class Avocado:
         tracks = self._known(_binned(X))
         other = copy.copy(self)
         other._positions, other._stretches, other._experiments, other.history = None, (), [], []
-        other._scales = dict(self._scales)
+        other._scales, other._alike = dict(self._scales), dict(self._alike)
         other._members = [member.grown("celltype", 0) for member in self._members]
         other._check_grid(tracks)
         other._take(tracks, anew=True)
@@ -413,7 +414,7 @@ class Avocado:
 
     def _state(self) -> dict[str, Any]:
         """What an addition that fails leaves as it was."""
-        names = ("_celltypes", "_assays", "_experiments", "history", "_scales")
+        names = ("_celltypes", "_assays", "_experiments", "history", "_scales", "_alike")
         return {**self.__dict__, **{name: copy.copy(self.__dict__[name]) for name in names}}
 
     def _known(self, tracks: BinnedTracks) -> BinnedTracks:
@@ -452,6 +453,7 @@ class Avocado:
                 member.start_genome(tracks.stretches)
         for pair, values in zip(tracks.pairs, tracks.values, strict=True):
             self._scales[pair] = measure(values)
+        self._alike |= likeness(tracks.values, tracks.pairs)
         least = float(np.nanmin(tracks.values))
         self._floor = min(least, self._floor) if self._experiments else least
         self._experiments += [pair for pair in tracks.pairs if pair not in self._experiments]
@@ -479,7 +481,7 @@ class Avocado:
 
     def _scale(self, pair: Pair) -> Scale:
         """Mean and spread of a track; guessed where it was not trained on."""
-        return self._scales[pair] if pair in self._scales else guess(self._scales, *pair)
+        return self._scales[pair] if pair in self._scales else guess(self._scales, *pair, self._alike)
 
     def _each(self, pairs: Sequence[Pair], start: int, end: int | None) -> np.ndarray:
         """Of each model, ``(models, pairs, bins) float32``."""
