@@ -16,7 +16,7 @@ from db_ingest.progress import progress as show_progress
 from kerasgen.binned import BinnedTracks, Pair, Stretch, from_arrays
 from kerasgen.imputation import files
 from kerasgen.imputation.context import Context
-from kerasgen.imputation.member import Member, Row
+from kerasgen.imputation.member import BINS_AT_A_TIME, Member, Row
 from kerasgen.imputation.sampling import Experiments
 from kerasgen.imputation.scales import Scale, guess, likeness, measure
 from kerasgen.imputation.settings import SAMPLINGS, Settings, resolve
@@ -25,6 +25,8 @@ log = logging.getLogger("kerasgen")
 
 Data = Mapping[Pair, np.ndarray] | BinnedTracks
 Callback = Callable[[int, Row], None]
+
+_VALIDATION_PIECES = 16
 
 
 class Avocado:
@@ -349,7 +351,6 @@ class Avocado:
         steps = epoch_size or settings.epoch_size or -(-tracks.values.shape[1] // settings.batch_size)
         epochs = n_epochs or settings.n_epochs
         experiments = self._indexed(tracks)
-        held_out = None if valid is None else self._indexed(valid)
         rows: list[Row] = []
         with show_progress("training", epochs * self.n_models, "epochs") as advance:
             for number, member in enumerate(self._members):
@@ -366,17 +367,31 @@ class Avocado:
                 found = member.fit(
                     experiments, context, learn=learn, first_new=first_new, sampling=sampling or settings.sampling,
                     epochs=epochs, steps=steps, patience=patience or settings.patience, report=report,
-                    validation=self._validation(member, held_out, context), turn=self._turns,
+                    validation=self._validation(member, valid), turn=self._turns,
                 )  # fmt: skip
                 rows = rows or found
         self._turns += 1
         self.history += rows
         return rows
 
-    def _validation(
-        self, member: Member, held_out: Experiments | None, context: Context | None
-    ) -> Callable[[], float] | None:
-        return None if held_out is None else lambda: member.validation_error(held_out, context)
+    def _validation(self, member: Member, valid: BinnedTracks | None) -> Callable[[], float] | None:
+        """What gives the mean squared error of one model over pieces spread over all bins."""
+        if valid is None:
+            return None
+        bins = valid.values.shape[1]
+        firsts = np.unique(np.linspace(0, max(bins - BINS_AT_A_TIME, 0), _VALIDATION_PIECES).astype(int))
+
+        def error() -> float:
+            total, count = 0.0, 0
+            for first in firsts:
+                observed = valid.values[:, first : first + BINS_AT_A_TIME]
+                imputed = self._of_member(member, valid.pairs, int(first), int(first) + observed.shape[1])
+                squares = (imputed - observed).astype(np.float64) ** 2
+                total += float(np.nansum(squares))
+                count += int((~np.isnan(squares)).sum())
+            return total / max(count, 1)
+
+        return error
 
     def _add(
         self,
@@ -490,16 +505,18 @@ class Avocado:
         last = self._positions if end is None else end
         if not 0 <= start < last <= self._positions:
             raise InputError(f"bins {start:,} to {last:,}: expected a range within 0 to {self._positions:,}")
-        index = []
         for celltype, assay in pairs:
             for what, name, names in (("cell type", celltype, self._celltypes), ("assay", assay, self._assays)):
                 if name not in names:
                     raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(names[:12])}")
-            index.append((self._celltypes.index(celltype), self._assays.index(assay)))
-        out = np.empty((self.n_models, len(index), last - start), np.float32)
-        for number, member in enumerate(self._members):
-            for first, values in member.impute(index, start, last, self._context()):
-                out[number, :, first - start : first - start + values.shape[1]] = values
+        return np.stack([self._of_member(member, pairs, start, last) for member in self._members])
+
+    def _of_member(self, member: Member, pairs: Sequence[Pair], start: int, end: int) -> np.ndarray:
+        """Of one model, ``(pairs, bins) float32`` in units of the data."""
+        index = [(self._celltypes.index(celltype), self._assays.index(assay)) for celltype, assay in pairs]
+        out = np.empty((len(pairs), end - start), np.float32)
+        for first, values in member.impute(index, start, end, self._context()):
+            out[:, first - start : first - start + values.shape[1]] = values
         if self.settings.scaled:
             scales = np.array([self._scale(pair) for pair in pairs], np.float32).reshape(-1, 2)
             out *= scales[:, 1:]
