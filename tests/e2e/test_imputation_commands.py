@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,16 @@ MISSING = ("E4", "H3K9me3")
 SMALL = ["--model_params", "n_nodes=16", "--batch_size", "1000", "--epochs", "3"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sets up the logger for its process; take that back."""
+    log = logging.getLogger("kerasgen")
+    before = (log.handlers, log.propagate, log.level)
+    yield
+    log.handlers, log.propagate = before[0], before[1]
+    log.setLevel(before[2])
 
 
 def run(command, *words: object) -> int:
