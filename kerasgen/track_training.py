@@ -102,6 +102,7 @@ def train_avocado(
         database, celltypes=celltypes, assays=assays, bin=bin, chroms=train_chroms, transformation=transformation,
         leave_out={*held, *validating},
     )  # fmt: skip
+    _refuse_unlearned(tracks, [*held, *validating])
     valid = _one_by_one(database, validating, tracks) if validating else None
     began = time.monotonic()
     model = Avocado(
@@ -220,6 +221,17 @@ def _further_chromosomes(database: Database, train_chroms: Sequence[str] | None)
     if not further:
         raise InputError("--per_chromosome: --train_chroms names all chromosomes; expected some to be left")
     return further
+
+
+def _refuse_unlearned(tracks: BinnedTracks, aside: Sequence[Pair]) -> None:
+    """Tracks that are set aside can be imputed only by a model that has learned their cell type and their assay."""
+    for pair in aside:
+        for what, name, known in (("cell type", pair[0], tracks.celltypes), ("assay", pair[1], tracks.assays)):
+            if name not in known:
+                raise InputError(
+                    f"{':'.join(pair)} is held out or validated on, and no other track is left to learn "
+                    f"{what} {name!r} from; hold out less, or name it among --celltypes and --assays"
+                )
 
 
 def _one_by_one(database: Database, pairs: Sequence[Pair], like: BinnedTracks) -> BinnedTracks:

@@ -1,6 +1,7 @@
 """Hold one track out, train on all others, impute it: errors beside those of what needs no training.
 
 Usage: table.py DATABASE --out PREFIX [--pairs E117.H3K4me3 ...] [--presets default published] [--seeds 0 1 2]
+       table.py DATABASE --out PREFIX --scales
 
 Writes PREFIX.md and PREFIX.json and prints the table. Each row is one held-out track: mean squared error, the same over
 the 1% of bins that are highest in the measured (1obs) and in the imputed track (1imp), and Pearson's r. Nothing is
@@ -22,11 +23,13 @@ import numpy as np
 from db_ingest import storage
 from kerasgen import Avocado, Database
 from kerasgen.binned import BinnedTracks, Pair, from_database
+from kerasgen.imputation.scales import guess, likeness, measure
 
 BARS = ["E117.H3K4me3", "E116.H3K4me1", "E017.H3K36me3", "E003.H3K4me3"]
 
 
 def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
+    """Mean squared error, over all bins and over the highest 1%, and Pearson's r."""
     top = max(1, len(observed) // 100)
     squares = (observed.astype(np.float64) - imputed) ** 2
     constant = np.ptp(imputed) == 0
@@ -39,6 +42,7 @@ def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
 
 
 def baselines(train: BinnedTracks, held_out: Pair) -> dict[str, np.ndarray]:
+    """What needs no training, by name."""
     celltype, assay = held_out
     mean = np.mean([train.track(*pair) for pair in train.pairs if pair[1] == assay], axis=0)
     ratios = []
@@ -53,26 +57,46 @@ def baselines(train: BinnedTracks, held_out: Pair) -> dict[str, np.ndarray]:
     }
 
 
-def trained(
-    train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, preset: str, seed: int, models: int
-) -> np.ndarray:
-    model = Avocado(train.celltypes, train.assays, preset=preset, seed=seed, n_models=models)
+def trained(train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, preset: str, seed: int) -> np.ndarray:
+    """The track that a model imputes."""
+    model = Avocado(train.celltypes, train.assays, preset=preset, seed=seed)
     model.fit(train, validation)
     return model.predict(*held_out)
 
 
+def scale_errors(tracks: BinnedTracks) -> tuple[float, float]:
+    """Root mean square error of the logarithm of a left-out track's spread: guessed, and by its assay's mean."""
+    scales = {pair: measure(values) for pair, values in zip(tracks.pairs, tracks.values, strict=True)}
+    wrong = []
+    for pair, (_, spread) in scales.items():
+        others = tracks.without([pair])
+        known = {other: scale for other, scale in scales.items() if other != pair}
+        guessed = np.log(guess(known, *pair, likeness(others.values, others.pairs))[1])
+        mean = np.mean([np.log(scale[1]) for other, scale in known.items() if other[1] == pair[1]])
+        wrong.append((guessed - np.log(spread), mean - np.log(spread)))
+    of_guess, of_mean = np.sqrt(np.mean(np.square(wrong), axis=0))
+    return float(of_guess), float(of_mean)
+
+
 def main() -> None:
+    """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database")
     parser.add_argument("--out", required=True, help="prefix of the table's files")
     parser.add_argument("--pairs", nargs="+", default=BARS, help="tracks to hold out, one at a time")
     parser.add_argument("--presets", nargs="+", default=["default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--n_models", type=int, default=1)
     parser.add_argument("--validation", help="a track that is not trained on either: training stops when it is best")
+    parser.add_argument(
+        "--scales", action="store_true", help="only say how well spreads of left-out tracks are guessed"
+    )
     flags = parser.parse_args()
     with Database(flags.database) as database:
         tracks = from_database(database)
+    if flags.scales:
+        guessed, mean = scale_errors(tracks)
+        print(f"error of the log spread: guessed {guessed:.3f}, mean of the assay {mean:.3f}")
+        return
     lines = ["| held out | by | MSE | 1obs | 1imp | r | s |", "|---|---|---|---|---|---|---|"]
     rows = []
     validation = None if flags.validation is None else tuple(flags.validation.split("."))
@@ -93,12 +117,16 @@ def main() -> None:
         train = tracks.without([held_out] if validation is None else [held_out, validation])
         for what, imputed in baselines(train, held_out).items():
             add(name, what, imputed)
+        chosen = None if validation is None else tracks.subset([validation])
         for preset in flags.presets:
+            total = np.zeros(tracks.values.shape[1], np.float32)
             for seed in flags.seeds:
                 began = time.perf_counter()
-                chosen = None if validation is None else tracks.subset([validation])
-                imputed = trained(train, chosen, held_out, preset, seed, flags.n_models)
+                imputed = trained(train, chosen, held_out, preset, seed)
                 add(name, f"{preset}, seed {seed}", imputed, time.perf_counter() - began)
+                total += imputed / len(flags.seeds)
+            if len(flags.seeds) > 1:
+                add(name, f"{preset}, mean of {len(flags.seeds)} seeds", total)
     storage.replace_bytes(f"{flags.out}.md", ("\n".join(lines) + "\n").encode())
     storage.replace_bytes(f"{flags.out}.json", json.dumps(rows, indent=1).encode())
 

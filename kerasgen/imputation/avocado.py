@@ -16,15 +16,17 @@ from db_ingest.progress import progress as show_progress
 from kerasgen.binned import BinnedTracks, Pair, Stretch, from_arrays
 from kerasgen.imputation import files
 from kerasgen.imputation.context import Context
-from kerasgen.imputation.member import Member, Row
+from kerasgen.imputation.member import BINS_AT_A_TIME, Member, Row
 from kerasgen.imputation.sampling import Experiments
-from kerasgen.imputation.scales import Scale, guess, measure
+from kerasgen.imputation.scales import Scale, guess, likeness, measure
 from kerasgen.imputation.settings import SAMPLINGS, Settings, resolve
 
 log = logging.getLogger("kerasgen")
 
 Data = Mapping[Pair, np.ndarray] | BinnedTracks
 Callback = Callable[[int, Row], None]
+
+_VALIDATION_PIECES = 16
 
 
 class Avocado:
@@ -84,6 +86,7 @@ class Avocado:
         self._stretches: tuple[Stretch, ...] = ()
         self._floor = -np.inf
         self._scales: dict[Pair, Scale] = {}
+        self._alike: dict[tuple[str, str], float] = {}
         self._tracks: BinnedTracks | None = None
         self._made_context: Context | None = None
         self._turns = 0
@@ -258,7 +261,7 @@ class Avocado:
         tracks = self._known(_binned(X))
         other = copy.copy(self)
         other._positions, other._stretches, other._experiments, other.history = None, (), [], []
-        other._scales = dict(self._scales)
+        other._scales, other._alike = dict(self._scales), dict(self._alike)
         other._members = [member.grown("celltype", 0) for member in self._members]
         other._check_grid(tracks)
         other._take(tracks, anew=True)
@@ -352,7 +355,6 @@ class Avocado:
         steps = epoch_size or settings.epoch_size or -(-tracks.values.shape[1] // settings.batch_size)
         epochs = n_epochs or settings.n_epochs
         experiments = self._indexed(tracks)
-        held_out = None if valid is None else self._indexed(valid)
         rows: list[Row] = []
         with show_progress("training", epochs * self.n_models, "epochs") as advance:
             for number, member in enumerate(self._members):
@@ -369,17 +371,31 @@ class Avocado:
                 found = member.fit(
                     experiments, context, learn=learn, first_new=first_new, sampling=sampling or settings.sampling,
                     epochs=epochs, steps=steps, patience=patience or settings.patience, report=report,
-                    validation=self._validation(member, held_out, context), turn=self._turns,
+                    validation=self._validation(member, valid), turn=self._turns,
                 )  # fmt: skip
                 rows = rows or found
         self._turns += 1
         self.history += rows
         return rows
 
-    def _validation(
-        self, member: Member, held_out: Experiments | None, context: Context | None
-    ) -> Callable[[], float] | None:
-        return None if held_out is None else lambda: member.validation_error(held_out, context)
+    def _validation(self, member: Member, valid: BinnedTracks | None) -> Callable[[], float] | None:
+        """What gives the mean squared error of one model over pieces spread over all bins."""
+        if valid is None:
+            return None
+        bins = valid.values.shape[1]
+        firsts = np.unique(np.linspace(0, max(bins - BINS_AT_A_TIME, 0), _VALIDATION_PIECES).astype(int))
+
+        def error() -> float:
+            total, count = 0.0, 0
+            for first in firsts:
+                observed = valid.values[:, first : first + BINS_AT_A_TIME]
+                imputed = self._of_member(member, valid.pairs, int(first), int(first) + observed.shape[1])
+                squares = (imputed - observed).astype(np.float64) ** 2
+                total += float(np.nansum(squares))
+                count += int((~np.isnan(squares)).sum())
+            return total / max(count, 1)
+
+        return error
 
     def _add(
         self,
@@ -417,7 +433,7 @@ class Avocado:
 
     def _state(self) -> dict[str, Any]:
         """What an addition that fails leaves as it was."""
-        names = ("_celltypes", "_assays", "_experiments", "history", "_scales")
+        names = ("_celltypes", "_assays", "_experiments", "history", "_scales", "_alike")
         return {**self.__dict__, **{name: copy.copy(self.__dict__[name]) for name in names}}
 
     def _known(self, tracks: BinnedTracks) -> BinnedTracks:
@@ -456,6 +472,7 @@ class Avocado:
                 member.start_genome(tracks.stretches)
         for pair, values in zip(tracks.pairs, tracks.values, strict=True):
             self._scales[pair] = measure(values)
+        self._alike |= likeness(tracks.values, tracks.pairs)
         least = float(np.nanmin(tracks.values))
         self._floor = min(least, self._floor) if self._experiments else least
         self._experiments += [pair for pair in tracks.pairs if pair not in self._experiments]
@@ -483,7 +500,7 @@ class Avocado:
 
     def _scale(self, pair: Pair) -> Scale:
         """Mean and spread of a track; guessed where it was not trained on."""
-        return self._scales[pair] if pair in self._scales else guess(self._scales, *pair)
+        return self._scales[pair] if pair in self._scales else guess(self._scales, *pair, self._alike)
 
     def _each(self, pairs: Sequence[Pair], start: int, end: int | None) -> np.ndarray:
         """Of each model, ``(models, pairs, bins) float32``."""
@@ -492,16 +509,18 @@ class Avocado:
         last = self._positions if end is None else end
         if not 0 <= start < last <= self._positions:
             raise InputError(f"bins {start:,} to {last:,}: expected a range within 0 to {self._positions:,}")
-        index = []
         for celltype, assay in pairs:
             for what, name, names in (("cell type", celltype, self._celltypes), ("assay", assay, self._assays)):
                 if name not in names:
                     raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(names[:12])}")
-            index.append((self._celltypes.index(celltype), self._assays.index(assay)))
-        out = np.empty((self.n_models, len(index), last - start), np.float32)
-        for number, member in enumerate(self._members):
-            for first, values in member.impute(index, start, last, self._context()):
-                out[number, :, first - start : first - start + values.shape[1]] = values
+        return np.stack([self._of_member(member, pairs, start, last) for member in self._members])
+
+    def _of_member(self, member: Member, pairs: Sequence[Pair], start: int, end: int) -> np.ndarray:
+        """Of one model, ``(pairs, bins) float32`` in units of the data."""
+        index = [(self._celltypes.index(celltype), self._assays.index(assay)) for celltype, assay in pairs]
+        out = np.empty((len(pairs), end - start), np.float32)
+        for first, values in member.impute(index, start, end, self._context()):
+            out[:, first - start : first - start + values.shape[1]] = values
         if self.settings.scaled:
             scales = np.array([self._scale(pair) for pair in pairs], np.float32).reshape(-1, 2)
             out *= scales[:, 1:]

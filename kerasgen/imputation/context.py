@@ -9,8 +9,8 @@ import numpy as np
 from kerasgen.binned import Stretch
 from kerasgen.imputation import kernels
 
-WINDOWS = (0, 2, 10, 40, 200, 1000)
-"""Bins to each side of the bin that values are averaged over: 25 bp, 125 bp, 525 bp, 2, 10 and 50 kb at 25 bp a bin."""
+WINDOWS = (0, 2, 5, 10, 20, 40, 200, 1000)
+"""Bins to each side of the bin that values are averaged over: 25 bp to 50 kb at 25 bp a bin."""
 
 
 class Context:

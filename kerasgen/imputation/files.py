@@ -71,6 +71,7 @@ def save(model: Avocado, prefix: str | Path, document: dict[str, Any]) -> None:
             "transformation": model.transformation,
             "least": model._floor,
             "scales": [[*pair, *scale] for pair, scale in model._scales.items()],
+            "alike": [[*assays, value] for assays, value in model._alike.items()],
             "context_tracks": None if model._tracks is None else list(model._tracks.pairs),
             "history": model.history,
             "versions": bundle.versions(),
@@ -101,6 +102,7 @@ def load(cls: type[Avocado], prefix: str | Path) -> Avocado:
         model._stretches = tuple(Stretch(*stretch) for stretch in content["stretches"])
         model._positions, model._turns = model._stretches[-1].end, content["turns"]
         model._scales = {(celltype, assay): (mean, spread) for celltype, assay, mean, spread in content["scales"]}
+        model._alike = {(one, other): value for one, other, value in content["alike"]}
         context = content["context_tracks"]
         identity = content["identity"]
     except (KeyError, TypeError, IndexError) as error:

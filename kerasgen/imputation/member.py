@@ -22,7 +22,6 @@ from kerasgen.imputation.settings import Settings
 log = logging.getLogger("kerasgen")
 
 BINS_AT_A_TIME = 8000
-_VALIDATION_PIECES = 16
 EMBEDDINGS = {"celltype": "celltype_product/embeddings", "assay": "assay_product/embeddings"}
 Row = dict[str, float]
 
@@ -198,17 +197,6 @@ class Member:
                     seen = context(positions, *index)
                 out[row] = self._imputer(celltype, assay, part, seen)
             yield first, out
-
-    def validation_error(self, experiments: Experiments, context: Context | None) -> float:
-        """Mean squared error over pieces spread over all bins."""
-        bins, errors, count = experiments.values.shape[1], 0.0, 0
-        pairs = list(zip(experiments.celltypes, experiments.assays, strict=True))
-        for first in np.unique(np.linspace(0, max(bins - BINS_AT_A_TIME, 0), _VALIDATION_PIECES).astype(int)):
-            for begin, values in self.impute(pairs, int(first), int(min(first + BINS_AT_A_TIME, bins)), context):
-                wrong = (values - experiments.values[:, begin : begin + values.shape[1]]).astype(np.float64)
-                errors += float(np.nansum(wrong**2))
-                count += int((~np.isnan(wrong)).sum())
-        return errors / max(count, 1)
 
     def _settle(self, trainer: Trainer) -> None:
         """Bring the network and the genome's factors to where training is."""

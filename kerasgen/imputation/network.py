@@ -41,8 +41,8 @@ class Trainer:
         variables = model.trainable_variables
         learns = [trained(variable.path) for variable in variables]
         masks = [None if rows is None else rows.get(variable.path) for variable in variables]
-        self._weights = [ops.convert_to_tensor(variable) for variable in variables]
-        self._more = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
+        self._weights = [ops.convert_to_tensor(variable.value) for variable in variables]
+        self._more = [ops.convert_to_tensor(variable.value) for variable in model.non_trainable_variables]
         self._learning = [place for place, yes in enumerate(learns) if yes]
         zeros = [ops.zeros_like(self._weights[place]) for place in self._learning]
         self._moments = (zeros, list(zeros))
@@ -134,7 +134,7 @@ class Imputer:
 
     def take_weights(self, model: keras.Model) -> None:
         """Go on with the weights that a model has now."""
-        self._weights = {variable.path: ops.convert_to_tensor(variable) for variable in model.variables}
+        self._weights = {variable.path: ops.convert_to_tensor(variable.value) for variable in model.variables}
 
     def genome_part(self, tables: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Any:
         """The genome's part of the first layer, ``(n, nodes)`` on the device.

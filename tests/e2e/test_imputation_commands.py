@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,16 @@ MISSING = ("E4", "H3K9me3")
 SMALL = ["--model_params", "n_nodes=16", "--batch_size", "1000", "--epochs", "3"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sets up the logger for its process; take that back."""
+    log = logging.getLogger("kerasgen")
+    before = (log.handlers, log.propagate, log.level)
+    yield
+    log.handlers, log.propagate = before[0], before[1]
+    log.setLevel(before[2])
 
 
 def run(command, *words: object) -> int:
@@ -92,6 +104,7 @@ def test_bundle_says_what_was_learned_from_and_what_was_held_out(folder):
     assert len(lines) == 1 + len(document["history"])
 
 
+@pytest.mark.backend
 def test_missing_track_is_imputed_as_the_model_predicts_it(folder, tmp_path, capsys):
     from kerasgen import Avocado
 
@@ -254,6 +267,8 @@ def test_wrong_words_are_one_line_and_leave_nothing(folder, tmp_path, capsys, wo
     [
         ("--hold_out E1:H3K9", "--hold_out E1:H3K9: no such track; expected CELLTYPE:ASSAY, one of E1:H3K4me3"),
         ("--hold_out E1:H3K4me3 --validate_on E1:H3K4me3", "--hold_out and --validate_on both name E1:H3K4me3"),
+        ("--hold_out E4:H3K4me3 E4:H3K36me3", "E4:H3K4me3 is held out or validated on, and no other track is left"),
+        ("--celltypes E1 E2 --hold_out E3:H3K4me3", "left to learn cell type 'E3' from"),
         ("--celltypes E1 E9", "no cell type 'E9'; expected one of E1, E2, E3, E4"),
         ("--assays H3K4me3 H3K4me3", "assay 'H3K4me3' is named twice"),
         ("--celltypes E4 --assays H3K9me3", "cell type 'E4' has no track among those asked for"),

@@ -106,11 +106,10 @@ def test_a_held_out_track_is_imputed_better_than_by_the_mean_of_the_others(setti
     assert len(history) == 40 or len(history) == best + 16
     error = np.mean((model.predict(*held_out) - tracks[held_out]) ** 2)
     mean = np.mean([tracks[c, held_out[1]] for c in CELLTYPES if c != held_out[0]], axis=0)
-    assert error < 0.9 * np.mean((mean - tracks[held_out]) ** 2)
-    if settings is not SEEING:
-        # The weights are those of the best epoch.
-        found = np.mean((model.predict(*choice) - tracks[choice]) ** 2)
-        assert found == pytest.approx(history[best]["val_loss"], rel=1e-3)
+    assert error < (1.0 if settings["preset"] == "published" else 0.7) * np.mean((mean - tracks[held_out]) ** 2)
+    # The weights are those of the best epoch.
+    found = np.mean((model.predict(*choice) - tracks[choice]) ** 2)
+    assert found == pytest.approx(history[best]["val_loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("how", ["sequential", "permuted", "random"])
@@ -303,6 +302,7 @@ def test_a_model_that_cannot_be_is_refused(given: dict, message: str) -> None:
         (lambda d: {**d, ("E003", "H3K4me3"): np.full(BINS, np.inf)}, "E003/H3K4me3: no bin has a value"),
         (lambda d: {**d, "E003": d["E003", "H3K4me3"]}, r"expected a key \(cell type, assay\)"),
         (lambda d: {}, "no tracks"),
+        (lambda d: {**d, ("E003", "H3K4me3"): np.where(np.arange(BINS) == 7, np.inf, 1)}, "bin 7 is infinite"),
     ],
 )
 def test_data_that_does_not_fit_is_refused(change, message: str, tracks: dict) -> None:

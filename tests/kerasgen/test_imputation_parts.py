@@ -15,7 +15,7 @@ from kerasgen.imputation.context import Context
 from kerasgen.imputation.genome import GenomeFactors
 from kerasgen.imputation.network import Imputer, Trainer
 from kerasgen.imputation.sampling import Experiments
-from kerasgen.imputation.scales import guess, measure
+from kerasgen.imputation.scales import guess, likeness, measure
 from kerasgen.imputation.settings import Settings
 
 pytestmark = pytest.mark.backend
@@ -129,11 +129,28 @@ def test_the_spread_of_a_missing_track_is_guessed_from_its_cell_type_and_assay()
         for a in of_assay
         if (c, a) != ("b", "z")
     }
+    of_mean = abs(np.log(np.sqrt(1.2 * 0.6) / 2.4))
     mean, spread = guess(scales, "b", "z")
-    assert spread == pytest.approx(2.4, rel=0.15)
+    assert abs(np.log(spread / 2.4)) < of_mean / 2
     assert mean == pytest.approx(0.5 * spread, rel=0.01)
+    alike = {(one, other): 0.4 for one in of_assay for other in of_assay}
+    assert abs(np.log(guess(scales, "b", "z", alike)[1] / 2.4)) < abs(np.log(spread / 2.4))
+    # A track that looks like the one wanted says more than one that doesn't.
+    scales["b", "x"] = (0.5, 3.0)
+    towards = guess(scales, "b", "z", {("z", "x"): 0.5})[1]
+    assert towards > guess(scales, "b", "z", {("z", "y"): 0.5})[1]
     assert measure(np.array([1, 3, np.nan], np.float32)) == (2.0, 1.0)
     assert measure(np.ones(3, np.float32)) == (1.0, 1.0)
+
+
+def test_likeness_is_the_mean_correlation_of_assays_of_one_cell_type(rng: np.random.Generator) -> None:
+    values = rng.random((4, 500)).astype(np.float32)
+    values[1] += values[0]
+    found = likeness(values, [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")])
+    expected = (np.corrcoef(values[0], values[1])[0, 1] + np.corrcoef(values[2], values[3])[0, 1]) / 2
+    assert found["x", "y"] == pytest.approx(expected, abs=1e-5)
+    assert found["y", "x"] == pytest.approx(expected, abs=1e-5)
+    assert len(found) == 2
 
 
 def network(**params) -> keras.Model:
