@@ -71,6 +71,8 @@ MEMORY = [
 DISK = [
     _ours("out of core", "out_of_core", 1),
     _ours("out of core", "out_of_core", 2),
+    _ours("mapped files", "mapped", 1),
+    _ours("mapped files", "mapped", 2),
     Loader("figwig file, a call a batch", "figwig_file", files="figwig_file"),
     Loader("figwig file, a call 16 batches", "figwig_file", files="figwig_file", calls=16),
     Loader("figwig file, a call 16 batches, 2 threads", "figwig_file", 2, files="figwig_file", calls=16),
@@ -87,7 +89,11 @@ DISK = [
     Loader("kerasAC's pattern, 2 threads", "slices", 2, own=True, files="ours"),
     Loader("limit: blocks read in order", "block_reads", own=True, checked=False, part="limit_loaders", files="ours"),
 ]
-GROWTH = [_ours("in memory", "in_memory", 1), _ours("out of core", "out_of_core", 1)]
+GROWTH = [
+    _ours("in memory", "in_memory", 1),
+    _ours("mapped files", "mapped", 1),
+    _ours("out of core", "out_of_core", 1),
+]
 REMOTE = [
     ("start-up, into memory", _ours("in memory", "in_memory", 1), 0.0),
     ("start-up, out of core", _ours("out of core", "out_of_core", 1), 0.0),

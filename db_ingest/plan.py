@@ -12,6 +12,7 @@ from typing import Any
 from db_ingest import catalogue as catalogues
 from db_ingest import storage
 from db_ingest.catalogue import Catalogue, Track
+from db_ingest.cores import cores
 from db_ingest.errors import InputError
 from db_ingest.formats import FORMATS
 from db_ingest.formats.base import Channel
@@ -20,7 +21,7 @@ from db_ingest.inputs import Fetcher
 from db_ingest.naming import Naming, read_alias_table
 from db_ingest.samples import Attribute, Cell, attributes_from, read_samples
 from db_ingest.strands import is_minus
-from db_ingest.workers import BYTES_A_BASE, at_a_time, cores, default_threads
+from db_ingest.workers import BYTES_A_BASE, at_a_time, default_threads
 
 _BASES_A_SECOND = 100e6
 _SEQUENCE_BYTES_A_BASE = 0.30

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from db_ingest import storage
+from db_ingest.cores import cores
 from db_ingest.errors import InputError, RunError
 from db_ingest.genome import CHUNK
 
@@ -46,13 +47,6 @@ class Crew:
     threads: int
     reports: bool
     elsewhere: bool = False
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    import psutil
-
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
 def at_a_time(threads: int) -> int:

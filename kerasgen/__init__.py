@@ -19,6 +19,7 @@ _HOMES = {
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
     "as_tf_dataset": "kerasgen.feeding",
+    "downstream": "kerasgen.elements.downstream",
     "ingest": "db_ingest.ingest",
     "open_bundle": "kerasgen.bundle",
     "predict_tdb": "kerasgen.prediction",

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen import sequence
 from kerasgen.database import Database
 from kerasgen.loading.order import cover
-from kerasgen.loading.store import Key, Need, Parts, Store
+from kerasgen.loading.store import Cells, Key, Located, Need, Parts, Store
 from kerasgen.regions import Windows
 from kerasgen.signal import transform
 from kerasgen.spec import Channels, DataSpec
@@ -19,6 +18,7 @@ from kerasgen.spec import Channels, DataSpec
 log = logging.getLogger("kerasgen")
 
 Arrays = tuple[np.ndarray, ...]
+Find = Callable[[Channels], tuple[Cells, Located]]
 
 _HOW = {"sum": "SUM", "average": "MEAN", "max": "MAX", "binary_max": "MAX"}
 
@@ -40,11 +40,13 @@ class BatchBuilder:
         self.spec = spec
         self.codes_only = codes
         self.needs: dict[Key, Need] = {}
+        self._keys: dict[Channels, Key] = {}
         self._swaps: dict[Channels, np.ndarray] = {}
         for channels in (*spec.inputs, *spec.outputs):
             tracks = tuple(channels.tracks(database)) if not channels.is_sequence else ()
-            known = self.needs.get(Key.of(tracks))
-            self.needs[Key.of(tracks)] = Need(tracks, max(channels.flank, known.flank if known else 0))
+            key = self._keys[channels] = Key.of(tracks)
+            known = self.needs.get(key)
+            self.needs[key] = Need(tracks, max(channels.flank, known.flank if known else 0))
 
     def check_strands(self) -> None:
         """Raise :class:`InputError` unless every input and output can be reverse-complemented."""
@@ -56,16 +58,18 @@ class BatchBuilder:
 
         ``(batch, length, 4) float32`` for the sequence, or ``(batch, length) uint8`` codes; else float32.
         """
+        find = self._finder(windows, store)
         return tuple(
-            self._sequence(channels, windows, store)
+            self._sequence(channels, windows, find)
             if channels.is_sequence
-            else self._values(channels, windows, store, 0.0)
+            else self._values(channels, windows, find, 0.0)
             for channels in self.spec.inputs
         )
 
     def outputs(self, windows: Windows, store: Store | None = None) -> Arrays:
         """Label arrays, fresh, float32, of each output's shape; NaN where a track has no value."""
-        return tuple(self._values(channels, windows, store, np.nan) for channels in self.spec.outputs)
+        find = self._finder(windows, store)
+        return tuple(self._values(channels, windows, find, np.nan) for channels in self.spec.outputs)
 
     def build(self, windows: Windows, parts: Parts) -> tuple[Arrays, Arrays]:
         """Inputs and outputs of the windows that parts name, each from the store that holds it."""
@@ -100,15 +104,23 @@ class BatchBuilder:
             self._swaps[channels] = np.array(channels.swap(dict(self.spec.strand_map)), np.int64)
         return self._swaps.get(channels, np.zeros(0, np.int64))
 
-    def _located(self, channels: Channels, windows: Windows, store: Store | None) -> tuple[Any, ...]:
-        key = Key() if channels.is_sequence else Key.of(channels.tracks(self.database))
-        cells = (store or self._read(key, windows, channels.flank)).cells[key]
-        place = cells.locate(windows.chromosome, windows.centre, channels.flank)
-        if place is None:
-            cells = self._read(key, windows, channels.flank).cells[key]
-            place = cells.locate(windows.chromosome, windows.centre, channels.flank)
-        assert place is not None
-        return cells, place
+    def _finder(self, windows: Windows, store: Store | None) -> Find:
+        """Finds windows among cells, those of one kind and width once."""
+        found: dict[tuple[Key, int], tuple[Cells, Located]] = {}
+
+        def find(channels: Channels) -> tuple[Cells, Located]:
+            key, flank = self._keys[channels], channels.flank
+            if (key, flank) not in found:
+                cells = (store or self._read(key, windows, flank)).cells[key]
+                place = cells.locate(windows.chromosome, windows.centre, flank)
+                if place is None:
+                    cells = self._read(key, windows, flank).cells[key]
+                    place = cells.locate(windows.chromosome, windows.centre, flank)
+                assert place is not None
+                found[key, flank] = cells, place
+            return found[key, flank]
+
+        return find
 
     def _read(self, key: Key, windows: Windows, flank: int) -> Store:
         need = {key: Need(self.needs[key].tracks, flank)}
@@ -116,25 +128,23 @@ class BatchBuilder:
         store.fill(self.database)
         return store
 
-    def _sequence(self, channels: Channels, windows: Windows, store: Store | None) -> np.ndarray:
+    def _sequence(self, channels: Channels, windows: Windows, find: Find) -> np.ndarray:
         from kerasgen.loading import kernels
 
-        cells, place = self._located(channels, windows, store)
+        cells, place = find(channels)
         shape = (len(windows.centre), channels.length)
         if self.codes_only:
             codes = np.empty(shape, np.uint8)
-            kernels.base_codes(cells.array, *place, windows.reverse, sequence.COMPLEMENT, codes)
+            kernels.base_codes(cells.array, *place, windows.reverse, codes)
             return codes
         rows = np.empty((*shape, 4), np.float32)
-        kernels.one_hot(
-            cells.array, *place, windows.reverse, *sequence.ONE_HOT_ROWS, rows.view(np.complex128).reshape(shape)
-        )
+        kernels.one_hot(cells.array, *place, windows.reverse, rows.view(np.uint32).reshape(len(rows), -1))
         return rows
 
-    def _values(self, channels: Channels, windows: Windows, store: Store | None, absent: float) -> np.ndarray:
+    def _values(self, channels: Channels, windows: Windows, find: Find, absent: float) -> np.ndarray:
         from kerasgen.loading import kernels
 
-        cells, place = self._located(channels, windows, store)
+        cells, place = find(channels)
         count, tracks = len(windows.centre), channels.width
         swap = self._swap(channels) if windows.reverse.any() else np.arange(tracks)
         direct = channels.transformation is None
@@ -144,7 +154,10 @@ class BatchBuilder:
             kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
         else:
             how, values = getattr(kernels, _HOW[channels.aggregation]), np.empty((count, tracks), np.float32)
-            kernels.aggregates(cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how, values)
+            kernels.aggregates(
+                cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how,
+                kernels.lanes_for(cells.array), values,
+            )  # fmt: skip
             if channels.aggregation == "binary_max":
                 values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
         if not direct:

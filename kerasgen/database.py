@@ -79,6 +79,11 @@ class Database:
         """Whether the genome's sequence is stored."""
         return self._catalogue.sequence is not None
 
+    @property
+    def sequence_checksums(self) -> dict[str, str]:
+        """Checksum of each chromosome's bases; empty where no sequence is stored."""
+        return dict(self._catalogue.sequence["checksums"]) if self._catalogue.sequence is not None else {}
+
     def describe(self) -> dict[str, Any]:
         """Everything the catalogue says, as plain data."""
         return describe_catalogue(self.uri, self._catalogue)

@@ -162,4 +162,8 @@ def as_tf_dataset(batches: keras.utils.PyDataset, *, signature: Any = None, pref
     if signature is None:
         signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), feed.peek())
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(feed))).prefetch(prefetch)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(feed))).prefetch(prefetch)
+    # There is nothing to tune, and its thread holds up the end of an epoch, asleep for as long as the epoch took.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

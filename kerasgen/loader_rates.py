@@ -15,7 +15,7 @@ from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.batches import Arrays, BatchBuilder
 from kerasgen.database import Database
-from kerasgen.loading.sources import Source, choose
+from kerasgen.loading.sources import Source, choose, require_local_folder
 from kerasgen.loading.store import Store
 from kerasgen.planning import plan_training
 from kerasgen.regions import Plan
@@ -90,9 +90,9 @@ def bench_loader(*, seconds: float = 3.0, **flags: Any) -> LoaderRates:
     builder = BatchBuilder(database, spec, codes=flags["device_one_hot"])
     plan = plan_training(database, spec, flags)[1]
     began = time.perf_counter()
-    source = choose(
-        database, builder.needs, plan, cache_gb=flags["cache_gb"], threads=flags["threads"], what="training batches"
-    )
+    require_local_folder(flags["cache_dir"])
+    held = {name: flags[name] for name in ("cache_gb", "cache_dir", "threads")}
+    source = choose(database, builder.needs, plan, **held, what="training batches")
     batch = _first(builder, source, plan, min(flags["batch_size"], len(plan)))
     start_up = time.perf_counter() - began
     size = len(batch[0])
@@ -208,7 +208,7 @@ def _limit(rates: list[Rate], in_memory: bool) -> str:
         if made > 0.6 * read:
             return (
                 f"reading and decompressing the database ({made / read:.0%} of its rate); with --cache_gb large enough "
-                "to hold all, batches come from memory"
+                "to hold all, batches come from memory; with --cache_dir, from files on a local disk"
             )
     if made > 0.4 * copied:
         return f"memory: batches come at {made / copied:.0%} of the rate at which their bytes can be copied"

@@ -15,8 +15,6 @@ from db_ingest.codes import UNKNOWN_BASE
 ALPHABET = "ACGT"
 ONE_HOT = np.concatenate([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])
 COMPLEMENT = np.array([3, 2, 1, 0, 4], np.uint8)
-ONE_HOT_ROWS = tuple(rows.view(np.complex128).reshape(5) for rows in (ONE_HOT, ONE_HOT[COMPLEMENT]))
-"""One-hot rows of codes and of their complements, each as one number of 16 bytes."""
 
 
 def one_hot(codes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from db_ingest import storage, workers
+from db_ingest import storage
+from db_ingest.cores import cores
 from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint
 from kerasgen import spec as specs
@@ -33,7 +34,7 @@ JIT_COMPILE = ("auto", "true", "false")
 PRECISIONS = ("float32", "bfloat16")
 _PATHS = ("tdb_array", "bed_regions", "background_bed", "blacklist", "architecture_from_file")
 _MAY_CHANGE = {
-    "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb",
+    "resume", "overwrite", "epochs", "patience", "threads", "max_queue_size", "state_every", "cache_gb", "cache_dir",
     "device_one_hot",
 }  # fmt: skip
 
@@ -124,6 +125,7 @@ def train(
     threads: int = 2,
     max_queue_size: int = 10,
     cache_gb: float | None = None,
+    cache_dir: str | None = None,
     device_one_hot: bool = True,
     num_gpus: int = 1,
     precision: str = "float32",
@@ -153,6 +155,9 @@ def train(
     plans = plan_training(database, spec, flags)
     _check(flags)
     storage.require_writable(Path(model_prefix).parent)
+    from kerasgen.loading.sources import require_local_folder
+
+    require_local_folder(cache_dir)
 
     backend.load()
     from kerasgen import devices
@@ -250,7 +255,8 @@ def _sources(
     from kerasgen.loading.sources import choose
 
     order = None if state is None else Order(**state[1]["order"])
-    held = {"database": builder.database, "needs": builder.needs, "threads": flags["threads"]}
+    held = {name: flags[name] for name in ("threads", "cache_dir")}
+    held |= {"database": builder.database, "needs": builder.needs}
     cache_gb = flags["cache_gb"]
     source = choose(**held, plan=training, cache_gb=cache_gb, order=order, what="training batches")
     left = None if cache_gb is None else max(cache_gb - source.nbytes / 1e9, 0.0)
@@ -283,11 +289,11 @@ def _check(flags: Mapping[str, Any]) -> None:
 
 def _advice(flags: Mapping[str, Any], *, in_memory: bool) -> str:
     """What to do against waiting for batches, with the machine and the flags there are."""
-    cores, advice = workers.cores(), []
+    advice, available = [], cores()
     if not in_memory:
-        advice.append("raise --cache_gb, so that batches come from memory")
-    if flags["threads"] < cores:
-        advice.append(f"raise --threads (now {flags['threads']}, of {cores} cores)")
+        advice.append("raise --cache_gb, so that batches come from memory, or give --cache_dir on a local disk")
+    if flags["threads"] < available:
+        advice.append(f"raise --threads (now {flags['threads']}, of {available} cores)")
     if not flags["device_one_hot"]:
         advice.append("let the device encode the sequence (--device_one_hot)")
     if flags["max_queue_size"] < flags["threads"]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kerasgen.batches import BatchBuilder
     from kerasgen.regions import Plan
 
-__all__ = ["generators", "in_memory", "measure", "out_of_core", "tracks_of", "uri"]
+__all__ = ["generators", "in_memory", "mapped", "measure", "out_of_core", "tracks_of", "uri"]
 
 
 def uri(job: SimpleNamespace) -> str:
@@ -61,13 +61,15 @@ def parts(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
     return BatchBuilder(database, spec), Plan(loci, revcomp=True)
 
 
-def _stream(job: SimpleNamespace, share: float) -> Callable[[], Stream]:
-    """Batches with memory for a share of the bytes of the database's cells that windows can touch."""
+def _stream(job: SimpleNamespace, share: float, cache_dir: str | None = None) -> Callable[[], Stream]:
+    """Batches with memory for a share of the bytes of the database's cells that windows can touch, or from files."""
 
     def start() -> Stream:
         builder, plan = parts(job)
         needed = size_of(builder.needs, plan.cover)[0] / 1e9
-        source = choose(builder.database, builder.needs, plan, cache_gb=share * needed, threads=job.threads)
+        source = choose(
+            builder.database, builder.needs, plan, cache_gb=share * needed, cache_dir=cache_dir, threads=job.threads
+        )
 
         def windows() -> Iterator[Any]:
             epoch = 0
@@ -104,6 +106,11 @@ def in_memory(job: SimpleNamespace) -> Callable[[], Stream]:
 def out_of_core(job: SimpleNamespace) -> Callable[[], Stream]:
     """With memory for a tenth."""
     return _stream(job, 0.1)
+
+
+def mapped(job: SimpleNamespace) -> Callable[[], Stream]:
+    """From files mapped into memory, made by an earlier run."""
+    return _stream(job, 0.1, f"{job.target}/cells")
 
 
 def generators(job: SimpleNamespace) -> Callable[[int], Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from db_ingest.cores import cores
 from db_ingest.storage.settings import Recent
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def tiledb_ctx(uri: str, *, upload_bytes: int | None = None) -> tiledb.Ctx:
     """
     from db_ingest.storage import store_of
 
-    config = {**store_of(uri).tiledb_config(uri, _threads or _cores(), upload_bytes), **_CONFIG}
+    config = {**store_of(uri).tiledb_config(uri, _threads or cores(), upload_bytes), **_CONFIG}
 
     def make() -> tiledb.Ctx:
         import tiledb
@@ -49,7 +49,3 @@ def tiledb_ctx(uri: str, *, upload_bytes: int | None = None) -> tiledb.Ctx:
         return tiledb.Ctx(config)
 
     return _contexts.get(tuple(sorted(config.items())), make)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,11 +14,11 @@ import tiledb
 from db_ingest import arrays, storage
 from db_ingest.bins import aggregate, grid, read_bases
 from db_ingest.catalogue import Level, Track
+from db_ingest.cores import cores
 from db_ingest.errors import KerasgenError
 from db_ingest.genome import Genome
 from db_ingest.reader import Reader
 from db_ingest.summaries import Part, combine, summarise
-from db_ingest.workers import cores
 
 _BASES_AT_ONCE = 2**22
 _FOLDER = "signal"

@@ -183,6 +183,12 @@ FLAGS: dict[str, Flag] = {
         float,
         group=_RUNNING,
     ),
+    "cache_dir": Flag(
+        "folder on a local disk for files of what windows need, laid out for training and mapped into memory, whatever "
+        "--cache_gb; a later run with the same regions and tracks finds them there and starts at once",
+        group=_RUNNING,
+        metavar="DIR",
+    ),
     "device_one_hot": Flag(
         "send the sequence to the device as one byte a base and encode it there; else encode it before, in 16",
         group=_RUNNING,

@@ -2,7 +2,8 @@
 
 All let go of Python's lock, so that several batches are made at a time by plain threads. A window is ``length`` cells
 from ``first`` on: ``at`` is where cell 0 would lie among the stretches, and only cells ``[low, high)`` of it exist; the
-others lie past an end of the chromosome. Reversed windows are read from their last cell to the first.
+others lie past an end of the chromosome. Reversed windows are read from their last cell to the first. Unsigned indices
+say that none counts from the end: the check would keep a loop from being vectorised.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import numpy as np
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
 _vectorised: Any = numba.njit(nogil=True, cache=True, fastmath={"nsz"})
+
+_AT_A_TIME = 4096
+"""Cells of a window that are turned round at a time."""
+_LANES, _CELLS_A_LANE = 128, 2**15
+"""Sums made side by side, and cells added to one."""
 
 
 @_compiled
@@ -52,36 +58,37 @@ def locate(centre, place, flank, offsets, sizes, starts, bases, at, low, high): 
 
 
 @_compiled
-def one_hot(codes, at, low, high, reverse, rows, complement, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write windows of base codes as one-hot rows.
+def one_hot(codes, at, low, high, reverse, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write windows of base codes as one-hot rows; reversed ones are complemented. An unknown base is all zeros.
 
     Args:
         codes: ``(cells,) uint8``.
         at, low, high: ``(n,)`` from :func:`locate`.
         reverse: ``(n,) bool``.
-        rows, complement: ``(5,) complex128``: 16 bytes for each code, and for its complement.
-        out: ``(n, length) complex128`` to fill.
+        out: ``(n, 4 * length) uint32`` to fill with the bits of float32.
     """
-    length = out.shape[1]
+    one, zero = np.uint32(0x3F800000), np.uint32(0)
+    length = out.shape[1] // 4
     for i in range(len(at)):
-        into = out[i]
+        begin, end = (length - high[i], length - low[i]) if reverse[i] else (low[i], high[i])
+        out[i, : 4 * begin] = zero
+        out[i, 4 * end :] = zero
+        into, source = out[i, 4 * begin : 4 * end], codes[at[i] + low[i] : at[i] + high[i]]
         if reverse[i]:
-            into[: length - high[i]] = rows[4]
-            into[length - low[i] :] = rows[4]
-            last = at[i] + length - 1
-            for j in range(length - high[i], length - low[i]):
-                into[j] = complement[codes[last - j]]
+            for j in range(end - begin):
+                code = np.int32(source[np.uintp(end - begin - 1 - j)])
+                for k in range(4):
+                    into[np.uintp(4 * j + k)] = one if code == 3 - k else zero
         else:
-            into[: low[i]] = rows[4]
-            into[high[i] :] = rows[4]
-            first = at[i]
-            for j in range(low[i], high[i]):
-                into[j] = rows[codes[first + j]]
+            for j in range(end - begin):
+                code = np.int32(source[j])
+                for k in range(4):
+                    into[np.uintp(4 * j + k)] = one if code == k else zero
 
 
 @_compiled
-def base_codes(codes, at, low, high, reverse, complement, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write windows of base codes into ``(n, length) uint8``; ``complement`` is ``(5,) uint8``. See :func:`one_hot`."""
+def base_codes(codes, at, low, high, reverse, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write windows of base codes into ``(n, length) uint8``; see :func:`one_hot`."""
     length = out.shape[1]
     for i in range(len(at)):
         into = out[i]
@@ -90,7 +97,8 @@ def base_codes(codes, at, low, high, reverse, complement, out):  # type: ignore[
             into[length - low[i] :] = 4
             last = at[i] + length - 1
             for j in range(length - high[i], length - low[i]):
-                into[j] = complement[codes[last - j]]
+                code = codes[np.uintp(last - j)]
+                into[j] = np.uint8(3) - code if code < 4 else code
         else:
             into[: low[i]] = 4
             into[high[i] :] = 4
@@ -115,6 +123,7 @@ def values(cells, missing, at, low, high, reverse, swap, absent, out):  # type: 
     mirrored = True
     for k in range(tracks):
         mirrored &= swap[k] == tracks - 1 - k
+    some = np.empty(max(_AT_A_TIME // tracks, 1) * tracks, cells.dtype)
     flat_cells = cells.reshape(-1)
     for i in range(len(at)):
         into = out[i].reshape(-1)
@@ -132,21 +141,28 @@ def values(cells, missing, at, low, high, reverse, swap, absent, out):  # type: 
                 inside[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
         elif mirrored:
             for j in range(size):
-                cell = source[size - 1 - j]
+                cell = source[np.uintp(size - 1 - j)]
                 inside[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
         else:
-            for first in range(0, size, tracks):
-                row = source[size - tracks - first : size - first]
+            # Turned round as cells, in the nearest cache, and then made numbers of: each loop is simple enough to be
+            # vectorised.
+            for first in range(0, size, len(some)):
+                many = min(len(some), size - first)
                 for k in range(tracks):
-                    cell = row[swap[k]]
-                    inside[first + k] = absent if (cell == missing or cell != cell) else np.float32(cell)
+                    last = size - tracks - first + swap[k]
+                    for j in range(many // tracks):
+                        some[np.uintp(j * tracks + k)] = source[np.uintp(last - j * tracks)]
+                here = inside[first : first + many]
+                for j in range(many):
+                    cell = some[j]
+                    here[j] = absent if (cell == missing or cell != cell) else np.float32(cell)
 
 
 SUM, MEAN, MAX = 0, 1, 2
 
 
 @_compiled
-def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def aggregates(cells, missing, at, low, high, reverse, swap, length, how, lanes, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Write sums, means or maxima over windows of tracks.
 
     Positions without a value are left out; NaN where a window has none. Positions past an end of the chromosome are 0.
@@ -155,6 +171,7 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
         cells, missing, at, low, high, reverse, swap: as in :func:`values`.
         length: cells a window.
         how: :data:`SUM`, :data:`MEAN` or :data:`MAX`.
+        lanes: ``(w,)`` of a type that holds sums of cells, from :func:`lanes_for`; what it holds is lost.
         out: ``(n, tracks) float32`` to fill.
     """
     tracks = out.shape[1]
@@ -163,17 +180,19 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
     for i in range(len(at)):
         source = flat_cells[(at[i] + low[i]) * tracks : (at[i] + high[i]) * tracks]
         outside = length - (high[i] - low[i])
-        if tracks > 2 and how != MAX:
-            _totals(source, missing, totals, counts)
+        if how != MAX:
+            if tracks == 1:
+                counts[0], totals[0] = _total_of_one(source, missing)
+            elif _has_gap(source, missing):
+                _totals_with_gaps(source, missing, totals, counts)
+            else:
+                _totals(source, lanes, totals)
+                counts[:] = high[i] - low[i]
         for k in range(tracks):
             column = swap[k] if reverse[i] else k
             if how == MAX:
                 known, value = _greatest(source[column:], missing, tracks)
                 value = max(value, 0.0) if outside else value
-            elif tracks == 1:
-                known, value = _total_of_one(source, missing)
-            elif tracks == 2:
-                known, value = _total_of_two(source, missing, column)
             else:
                 known, value = np.int64(counts[column]), totals[column]
             known += outside
@@ -181,6 +200,12 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, out): 
                 out[i, k] = np.nan
             else:
                 out[i, k] = value / known if how == MEAN else value
+
+
+def lanes_for(cells: np.ndarray) -> np.ndarray:
+    """Numbers that :func:`aggregates` needs to work with ``(cells, tracks)``: some for each track, side by side."""
+    tracks = cells.shape[1]
+    return np.empty(max(_LANES // tracks, 1) * tracks, np.float64 if cells.dtype.kind == "f" else np.uint32)
 
 
 # Sums of integral cells are exact in double precision whatever their order.
@@ -198,19 +223,37 @@ def _total_of_one(source, missing):  # type: ignore[no-untyped-def]  # pragma: n
     return known, total
 
 
-@_reordered
-def _total_of_two(source, missing, column):  # type: ignore[no-untyped-def]  # pragma: no cover
-    known, total = np.int64(0), 0.0
-    for j in range(len(source) // 2):
-        cell = source[2 * j + column]
-        there = not (cell == missing or cell != cell)
-        known += there
-        total += np.float64(cell) if there else 0.0
-    return known, total
+@_compiled
+def _has_gap(source, missing):  # type: ignore[no-untyped-def]  # pragma: no cover
+    gap = False
+    for j in range(len(source)):
+        gap |= (source[j] == missing) or (source[j] != source[j])
+    return gap
 
 
-@_reordered
-def _totals(source, missing, totals, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+@_compiled
+def _totals(source, lanes, totals):  # type: ignore[no-untyped-def]  # pragma: no cover
+    tracks, wide = len(totals), len(lanes)
+    totals[:] = 0
+    # A lane of 32 bits holds the sum of so many cells of 16.
+    for start in range(0, len(source), wide * _CELLS_A_LANE):
+        part = source[start : start + wide * _CELLS_A_LANE]
+        lanes[:] = 0
+        whole = len(part) // wide * wide
+        for first in range(0, whole, wide):
+            row = part[first : first + wide]
+            for j in range(wide):
+                lanes[j] += row[j]
+        rest = part[whole:]
+        for j in range(len(rest)):
+            lanes[j] += rest[j]
+        for first in range(0, wide, tracks):
+            for k in range(tracks):
+                totals[k] += lanes[first + k]
+
+
+@_compiled
+def _totals_with_gaps(source, missing, totals, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     tracks = len(totals)
     totals[:] = 0
     counts[:] = 0

@@ -1,4 +1,4 @@
-"""Where the cells of a batch come from: memory that holds all of them, or groups of blocks that are read ahead."""
+"""Where the cells of a batch come from: memory or files that hold all of them, or groups of blocks read ahead."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import functools
 import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from db_ingest import storage
+from db_ingest.errors import InputError
 from db_ingest.progress import progress
 from kerasgen.database import Database
 from kerasgen.loading.memory import keep_freed_memory
@@ -65,18 +68,28 @@ class Memory:
         plan: whose windows.
         order: of the windows of an epoch.
         threads: pieces read at a time.
+        folder: of files that hold it, mapped into memory; what they hold already is not read again.
+
+    Attributes:
+        bases: that were read, once a track.
     """
 
     def __init__(
-        self, database: Database, needs: Needs, plan: Plan, order: Order | None = None, threads: int = 1
+        self,
+        database: Database,
+        needs: Needs,
+        plan: Plan,
+        order: Order | None = None,
+        threads: int = 1,
+        folder: Path | None = None,
     ) -> None:
         self.order = order or Order()
         self._genome = database.genome
-        self.store = Store(database, needs, functools.cache(plan.cover))
-        bases = size_of(needs, functools.cache(plan.cover))[1]
-        self.nbytes = self.store.nbytes
-        with progress("read", bases, "bases") as advance:
-            self.store.fill(database, threads, advance)
+        self.store = Store(database, needs, functools.cache(plan.cover), folder)
+        self.nbytes, self.bases = self.store.nbytes, self.store.bases_to_read
+        if self.bases:
+            with progress("read", self.bases, "bases") as advance:
+                self.store.fill(database, threads, advance)
 
     def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, Held]:
         """See :class:`Source`."""
@@ -181,22 +194,29 @@ def choose(
     plan: Plan,
     *,
     cache_gb: float | None = None,
+    cache_dir: str | None = None,
     order: Order | None = None,
     threads: int = 1,
     what: str = "batches",
 ) -> Source:
-    """The source for a plan: memory if the budget holds all that its windows can touch, else blocks.
+    """The source for a plan: kept files if there is a folder for them, memory if the budget holds all, else blocks.
 
     Args:
         database: to read from.
         needs: what windows need.
         plan: whose windows.
         cache_gb: GB that may be held; None takes half of the free memory; 0 never reads all, and has a small buffer.
+        cache_dir: folder of files that hold all that windows can touch, whatever the budget.
         order: kept from an earlier start; else as the source likes it best.
         threads: pieces read at a time.
         what: named in the line that says what was chosen.
     """
     keep_freed_memory()
+    if cache_dir is not None:
+        source = Memory(database, needs, plan, order, threads, Path(cache_dir))
+        how = f"{source.bases / 1e6:.1f} Mb read" if source.bases else "kept by an earlier run"
+        log.info("%s come from files in %s: %.2f GB, %s", what, cache_dir, source.nbytes / 1e9, how)
+        return source
     budget = _free_memory() * _SHARE_OF_MEMORY if cache_gb is None else (cache_gb * 1e9 or _SMALL_BUFFER)
     held, bases = size_of(needs, functools.cache(plan.cover))
     if held <= budget and cache_gb != 0:
@@ -212,6 +232,15 @@ def choose(
             what, order.buffer, order.block / 1e6, held / 1e9, budget / 1e9,
         )  # fmt: skip
     return Blocks(database, needs, order, max(1, int(group)))
+
+
+def require_local_folder(cache_dir: str | None) -> None:
+    """Raise :class:`InputError` unless ``--cache_dir`` is a folder that can be written to; it is made."""
+    if cache_dir is None:
+        return
+    if storage.is_remote(cache_dir):
+        raise InputError(f"--cache_dir {cache_dir}: expected a folder on this machine's own disk")
+    storage.require_writable(Path(cache_dir))
 
 
 def plan_order(database: Database, needs: Needs, plan: Plan, budget: float) -> Order:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +16,7 @@ from db_ingest import intervals
 from db_ingest.catalogue import Track
 from db_ingest.codes import COUNTS_MISSING, MASK_MISSING
 from kerasgen.database import Database
+from kerasgen.loading import kept
 
 Tracks = tuple[Track, ...]
 Cover = Callable[[int], intervals.Spans]
@@ -97,20 +101,30 @@ class Cells:
         database: they come from.
         need: what they are of.
         spans: sorted disjoint stretches of the position axis.
+        folder: where they are kept in a file, or are to be; None: they are in memory alone.
 
     Attributes:
         array: ``(cells,) uint8`` base codes, or ``(cells, tracks)`` of the need's data type.
         missing: the cell that says that there is no value.
+        nbytes, bases: of the array; a base counts once a track.
+        filled: whether it holds what it should.
     """
 
-    def __init__(self, database: Database, need: Need, spans: intervals.Spans) -> None:
+    def __init__(self, database: Database, need: Need, spans: intervals.Spans, folder: Path | None = None) -> None:
         self._genome = database.genome.offsets, database.genome.size_array()
         self._need = need
         self._spans = spans
         self._bases = np.concatenate([[0], np.cumsum(spans[1] - spans[0])])
-        shape = (int(self._bases[-1]), len(need.tracks)) if need.tracks else (int(self._bases[-1]),)
-        self.array = np.empty(shape, need.dtype)
+        self._shape = (int(self._bases[-1]), len(need.tracks)) if need.tracks else (int(self._bases[-1]),)
         self.missing = missing_code(need.dtype)
+        self.nbytes = math.prod(self._shape) * need.dtype.itemsize
+        self.bases = math.prod(self._shape)
+        self._file = None if folder is None else folder / kept.name_of(database, need.tracks, need.dtype, spans)
+        self.filled = self._file is not None and kept.is_kept(self._file, self.nbytes)
+        if self._file is None:
+            self.array = np.empty(self._shape, need.dtype)
+        elif self.filled:
+            self.array = kept.mapped(self._file, self._shape, need.dtype)
 
     def locate(self, places: np.ndarray, centres: np.ndarray, flank: int) -> Located | None:
         """Where windows ``[centre - flank, centre + flank)`` lie; None if one of them is not held whole."""
@@ -119,6 +133,17 @@ class Cells:
         found = Located(*(np.empty(len(centres), np.int64) for _ in range(3)))
         held = kernels.locate(centres, places, flank, *self._genome, self._spans[0], self._bases, *found)
         return found if held else None
+
+    @contextmanager
+    def being_filled(self) -> Iterator[None]:
+        """While :meth:`readings` are run."""
+        if self._file is not None:
+            with kept.being_written(self._file, self._shape, self._need.dtype) as self.array:
+                yield
+            self.array = kept.mapped(self._file, self._shape, self._need.dtype)
+        else:
+            yield
+        self.filled = True
 
     def readings(self, database: Database) -> Iterator[Callable[[], int]]:
         """Functions that read a piece each and give its bases."""
@@ -129,21 +154,27 @@ class Cells:
 
 
 class Store:
-    """All that windows need, in memory.
+    """All that windows need, in memory or in files mapped into it.
 
     Args:
         database: to read from.
         needs: what to hold.
         cover: which stretches, by flank.
+        folder: of the files; None: in memory.
     """
 
-    def __init__(self, database: Database, needs: Needs, cover: Cover) -> None:
-        self.cells = {key: Cells(database, need, cover(need.flank)) for key, need in needs.items()}
+    def __init__(self, database: Database, needs: Needs, cover: Cover, folder: Path | None = None) -> None:
+        self.cells = {key: Cells(database, need, cover(need.flank), folder) for key, need in needs.items()}
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(cells.array.nbytes for cells in self.cells.values())
+        return sum(cells.nbytes for cells in self.cells.values())
+
+    @property
+    def bases_to_read(self) -> int:
+        """Bases that :meth:`fill` reads, once a track."""
+        return sum(cells.bases for cells in self.cells.values() if not cells.filled)
 
     def fill(self, database: Database, threads: int = 1, advance: Callable[[int], None] | None = None) -> None:
         """Read all of it.
@@ -153,18 +184,22 @@ class Store:
             threads: pieces read at a time.
             advance: told of bases read, once a track.
         """
-        jobs = [job for cells in self.cells.values() for job in cells.readings(database)]
         advance = advance or (lambda bases: None)
-        if threads == 1 or len(jobs) < 2:
-            for job in jobs:
-                advance(job())
-            return
-        executor = ThreadPoolExecutor(threads)
-        try:
-            for bases in executor.map(lambda job: job(), jobs):
-                advance(bases)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        empty = [cells for cells in self.cells.values() if not cells.filled]
+        with ExitStack() as filling:
+            for cells in empty:
+                filling.enter_context(cells.being_filled())
+            jobs = [job for cells in empty for job in cells.readings(database)]
+            if threads == 1 or len(jobs) < 2:
+                for job in jobs:
+                    advance(job())
+                return
+            executor = ThreadPoolExecutor(threads)
+            try:
+                for bases in executor.map(lambda job: job(), jobs):
+                    advance(bases)
+            finally:
+                executor.shutdown(wait=True, cancel_futures=True)
 
 
 Parts = list[tuple[slice, Store | None]]

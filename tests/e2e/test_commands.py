@@ -20,10 +20,24 @@ MODULES = {
     "gen_score_bpnet": "kerasgen.cli.gen_score_bpnet",
     "gen_shap": "kerasgen.cli.gen_shap",
     "gen_simulate": "kerasgen.cli.gen_simulate",
+    "gen_downstream": "kerasgen.cli.gen_downstream",
     "gen_report": "kerasgen.cli.gen_report",
     "gen_bench_loader": "kerasgen.cli.gen_bench_loader",
 }
-HEAVY = ("tensorflow", "jax", "keras", "tiledb", "pandas", "matplotlib", "scipy", "h5py", "numba", "pysam", "sklearn")
+HEAVY = (
+    "tensorflow",
+    "jax",
+    "keras",
+    "tiledb",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "h5py",
+    "numba",
+    "pysam",
+    "sklearn",
+    "xgboost",
+)
 
 
 def command_of(name: str) -> Command:
@@ -116,6 +130,8 @@ def test_the_whole_path_through_the_commands(tmp_path: Path, capsys: pytest.Capt
         ("gen_score_bpnet", ["--predictions", "/none", "--outf", "s"], "gen_score_bpnet: error: /none: no such file"),
         ("gen_shap", ["--load_model_hdf5", "/none.keras", "--out_prefix", "x"], "/none.keras: no such model"),
         ("gen_report", ["--model_prefix", "/none", "--outf", "r"], "/none.keras: no such model"),
+        ("gen_downstream", ["--tdb_array", "/none", "--labels", "l", "--out_prefix", "x"],
+         "gen_downstream: error: /none: no kerasgen database here"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_status_2(

@@ -119,6 +119,7 @@ def test_a_dataset_of_tensorflow_holds_the_same_batches() -> None:
     batches = Numbers(weights=True)
     dataset = as_tf_dataset(batches)
     assert int(dataset.cardinality()) == 24
+    assert dataset.options().autotune.enabled is False
     inputs, (labels, counts), weights = dataset.element_spec
     assert [tuple(s.shape) for s in (inputs, labels, counts, weights)] == [(None, 1), (None, 1), (None,), (None,)]
     assert counts.dtype.name == "float64"

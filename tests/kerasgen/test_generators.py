@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
 from kerasgen.generators import BatchGenerator
 from kerasgen.loading.order import Order
-from kerasgen.loading.sources import Blocks, Memory, Source, choose
+from kerasgen.loading.sources import Blocks, Memory, Source, choose, require_local_folder
 from kerasgen.regions import Plan
 
 DEFAULTS = {
@@ -125,6 +127,65 @@ def test_what_does_not_fit_comes_through_a_buffer(database: Database, flags: dic
     few, many = (make(database, flags, source=s) for s in (source, kept))
     assert all(equal(few[i], many[i]) for i in range(len(few)))
     few.close()
+
+
+def test_cells_are_kept_in_files_and_found_again(
+    database: Database, flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags |= {"jitter": 20, "revcomp": True}
+    made = make(database, flags)
+    needs, plan = made.builder.needs, made.plan
+    expected = [made[i] for i in range(len(made))]
+
+    def from_files() -> list:
+        source = choose(database, needs, plan, cache_gb=0, cache_dir=str(tmp_path))
+        batches = make(database, flags, source=source)
+        return [batches[i] for i in range(len(batches))]
+
+    assert all(map(equal, from_files(), expected))
+    files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert len(files) == 2
+    assert sum(files.values()) == Memory(database, needs, plan).nbytes
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "read_cells", None)
+        assert all(map(equal, from_files(), expected))
+    wider = make(database, {**flags, "jitter": 25}).plan
+    choose(database, needs, wider, cache_dir=str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_could_not_be_read_is_not_kept(
+    database: Database, flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(database, flags)
+
+    def broken(*_: object) -> None:
+        raise RunError("the disk is gone")
+
+    monkeypatch.setattr(database, "read_cells", broken)
+    with pytest.raises(RunError, match="the disk is gone"):
+        choose(database, made.builder.needs, made.plan, cache_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_room_is_told_of(database: Database, flags: dict, tmp_path: Path, monkeypatch) -> None:
+    made = make(database, flags)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(RunError, match=f"{tmp_path}: no room for 0.00 GB of cells \\(No space left"):
+        choose(database, made.builder.needs, made.plan, cache_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_kept_on_a_local_disk(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--cache_dir s3://lab/cells: expected a folder on this machine's own disk"):
+        require_local_folder("s3://lab/cells")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"{tmp_path}/file"):
+        require_local_folder(str(tmp_path / "file"))
 
 
 def test_an_error_while_reading_ahead_is_that_of_the_batch(database: Database, flags: dict, monkeypatch) -> None:

@@ -69,10 +69,9 @@ def test_sequence_is_that_of_the_bases(chosen, seed):
     codes = np.random.default_rng(seed).integers(0, 5, HELD).astype(np.uint8)
     _, found = located(places, centres, flank)
     rows = np.full((len(centres), 2 * flank, 4), 9, np.float32)
-    view = rows.view(np.complex128).reshape(len(centres), -1)
-    kernels.one_hot(codes, *found, reverse, *sequence.ONE_HOT_ROWS, view)
+    kernels.one_hot(codes, *found, reverse, rows.view(np.uint32).reshape(len(centres), -1))
     read = np.full((len(centres), 2 * flank), 9, np.uint8)
-    kernels.base_codes(codes, *found, reverse, sequence.COMPLEMENT, read)
+    kernels.base_codes(codes, *found, reverse, read)
     for i, (place, centre) in enumerate(zip(places, centres, strict=True)):
         at = [flat_place(place, base) for base in range(centre - flank, centre + flank)]
         plain = np.array([4 if a is None else codes[a] for a in at], np.uint8)
@@ -127,11 +126,32 @@ def test_aggregates_are_those_of_the_values(chosen, store, how):
     _, found = located(places, centres, flank)
     out = np.full((len(centres), cells.shape[1]), 7, np.float32)
     number = {"sum": kernels.SUM, "average": kernels.MEAN, "max": kernels.MAX}[how]
-    kernels.aggregates(cells, missing_code(cells.dtype), *found, reverse, swap, 2 * flank, number, out)
+    lanes = kernels.lanes_for(cells)
+    kernels.aggregates(cells, missing_code(cells.dtype), *found, reverse, swap, 2 * flank, number, lanes, out)
     plain = plain_values(values, swap, places, centres, flank, reverse)
     np.testing.assert_allclose(
         out, AGGREGATIONS[how](plain), rtol=2e-5, atol=1e-4 * np.nanmax(np.abs(plain), initial=0)
     )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("tracks", [1, 2, 7, 16, 200])
+def test_windows_longer_than_what_is_handled_at_a_time(dtype, tracks):
+    length = {1: 40_000, 2: 2_200_000}.get(tracks, 4_100)
+    most = {np.uint8: 254, np.uint16: 65_534, np.float32: 1e6}[dtype]
+    cells = np.random.default_rng(tracks).integers(most - 9, most, (length + 20, tracks)).astype(dtype)
+    found = np.array([3, 20]), np.array([0, 11]), np.array([length, length])
+    reverse, swap = np.array([True, True]), np.random.default_rng(1).permutation(tracks)
+    plain = np.zeros((2, length, tracks), np.float32)
+    plain[0], plain[1, 11:] = cells[3 : length + 3], cells[31 : length + 20]
+    plain = plain[:, ::-1][..., swap]
+    out = np.empty((2, length, tracks), np.float32)
+    missing = missing_code(np.dtype(dtype))
+    kernels.values(cells, missing, *found, reverse, swap, np.float32(np.nan), out)
+    np.testing.assert_array_equal(out, plain)
+    sums = np.empty((2, tracks), np.float32)
+    kernels.aggregates(cells, missing, *found, reverse, swap, length, kernels.SUM, kernels.lanes_for(cells), sums)
+    np.testing.assert_array_equal(sums, plain.sum(axis=1, dtype=np.float64).astype(np.float32))
 
 
 @pytest.mark.parametrize(("dtype", "own"), [(np.uint8, 255), (np.uint16, 65_535)])

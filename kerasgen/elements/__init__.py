@@ -1,0 +1,1 @@
+"""Genomic elements with labels, and what tracks and embeddings say about them."""

@@ -1,0 +1,61 @@
+"""The example on genes and cohesin peaks of yeast: its labels, and the whole run with few trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "yeast_downstream"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
+    folder = tmp_path_factory.mktemp("yeast_downstream")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [str(EXAMPLE / "run.sh"), str(real_data), str(folder), "--rounds", "15", "--learning_rate", "0.3",
+               "--threads", "1"]  # fmt: skip
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_labels_of_genes_are_rna_downstream_on_their_own_strand(out: Path, real_data: Path) -> None:
+    genes = pd.read_csv(out / "labels.rna.tsv", sep="\t")
+    assert len(genes) == 1790
+    for strand, name in (("+", "fwd"), ("-", "rev")):
+        gene = genes[genes.strand == strand].iloc[7]
+        low = gene.start if strand == "+" else gene.start - 499
+        with pyBigWig.open(str(real_data / "yeast_binned_tracks" / f"RNA.{name}.bw")) as file:
+            values = file.values(gene.chrom[3:], int(low), int(low) + 500, numpy=True)
+        assert gene.rna == pytest.approx(np.nanmean(values), abs=1e-3)
+
+
+def test_matched_regions_have_the_lengths_of_peaks_and_touch_none(out: Path) -> None:
+    regions = pd.read_csv(out / "labels.cohesin.tsv", sep="\t")
+    peaks, others = regions[regions.label == 1], regions[regions.label == 0]
+    assert len(peaks) == 378
+    assert len(others) == 3 * 378
+    assert sorted(others.end - others.start) == sorted(np.repeat(peaks.end - peaks.start, 3))
+    for peak in peaks.itertuples():
+        near = others[(others.chrom == peak.chrom) & (others.start < peak.end) & (others.end > peak.start)]
+        assert near.empty
+
+
+def test_tracks_beat_the_baselines(out: Path) -> None:
+    cohesin = pd.read_csv(out / "cohesin.scores.tsv", sep="\t").set_index("model")
+    assert cohesin.AP["constant"] == pytest.approx(0.25, abs=1e-4)
+    assert cohesin.AP["rna"] > 0.85
+    assert cohesin.AP["length"] < 0.3
+    rna = pd.read_csv(out / "rna.scores.tsv", sep="\t").set_index("model")
+    assert rna.R2["all"] > rna.R2["pol2"] > 0.2
+    assert abs(rna.R2["constant"]) < 0.02
+    assert (out / "tss.png").stat().st_size > 10_000
