@@ -28,7 +28,7 @@ class Settings:
         track_dropout: share of the other tracks that each training sample does without.
         weight_decay: of the network's weights, as in AdamW.
         factor_decay: of the genome's factors in each step that touches them, as in AdamW.
-        peak_weight: a value ``z`` above 0 counts as ``1 + peak_weight * z`` values; where ``scaled``, 0 is a track's mean.
+        peak_weight: a value ``z`` above 0 counts as ``1 + peak_weight * z`` values; 0 is a track's mean if ``scaled``.
         batch_size: positions a step.
         learning_rate: of Adam.
         genome_learning_rate: of the genome's factors; None for the same.
