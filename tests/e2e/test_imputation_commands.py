@@ -318,7 +318,8 @@ def test_guide_states_the_published_settings_as_they_are():
     from kerasgen.imputation.settings import resolve
 
     guide = (Path(__file__).parents[2] / "docs" / "imputation.md").read_text()
-    rows = [line.split("|")[1:3] for line in guide.split("## Settings")[1].splitlines() if line.startswith("| `")]
+    table = guide.split("## Settings")[1].split("## Errors")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
     assert len(rows) > 10
     stated = {name: value for name, value in ([word.strip(" `") for word in row] for row in rows)}
     assert stated == {name: str(getattr(resolve("published"), name)) for name in stated}
