@@ -34,7 +34,7 @@ TRACK_FLAGS: dict[str, Flag] = {
     "preset": Flag("settings of the family: default, or as published", choices=("default", "published"), group=_MODEL),
     "model_params": FLAGS["model_params"],
     "n_models": Flag("models of an ensemble, whose spread is the uncertainty", int, group=_MODEL),
-    "epochs": Flag("epochs at most (default: the preset's)", int, group=_TRAINING),
+    "epochs": Flag("epochs at most", int, group=_TRAINING),
     "epoch_size": Flag("batches an epoch (default: the preset's)", int, group=_TRAINING),
     "batch_size": Flag("bins a batch (default: the preset's)", int, group=_RUNNING),
     "learning_rate": Flag("of Adam (default: the preset's)", float, group=_TRAINING),
