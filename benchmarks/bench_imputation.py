@@ -100,7 +100,7 @@ def products(size: dict, backward: bool, batch: int) -> Callable[[int], None]:
 def best(runs: dict[str, Callable[[int], None]], steps: int, rounds: int) -> dict[str, float]:
     """Seconds a step of each, taking turns; the best round."""
     for run in runs.values():
-        run(2)
+        run(min(2, steps))
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():

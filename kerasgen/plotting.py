@@ -33,9 +33,13 @@ def figure(rows: int, columns: int, *, width: float = 4.2, height: float = 3.2, 
     return plt.subplots(rows, columns, figsize=(columns * width, rows * height), squeeze=False, **options)
 
 
-def save(path: Path, drawn: Any) -> Path:
-    """Write a figure as PNG, whole or not at all, and close it."""
+PRINT_DPI = 250
+"""Dots an inch of a figure that is to be printed."""
+
+
+def save(path: Path, drawn: Any, dpi: float | None = None) -> Path:
+    """Write a figure as PNG, whole or not at all, and close it; at the resolution of screens when not said."""
     with storage.replacing(path) as temporary:
-        drawn.savefig(temporary, format="png")
+        drawn.savefig(temporary, format="png", dpi=dpi or "figure")
     plt.close(drawn)
     return path

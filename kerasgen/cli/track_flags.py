@@ -10,7 +10,8 @@ _TRAINING, _RUNNING, _FILES = "training", "running", "files"
 _ANNOTATION, _PLACE, _PLOTS = "scores", "region", "plots"
 
 TRACK_FLAGS: dict[str, Flag] = {
-    **{name: FLAGS[name] for name in ("tdb_array", "model_prefix", "architecture_spec", "seed", "learning_rate")},
+    **{name: FLAGS[name] for name in ("tdb_array", "architecture_spec", "seed")},
+    "model_prefix": Flag("P of the files written: P.keras, P.json, P.log.csv and others", group=_FILES, metavar="P"),
     "celltypes": Flag("datasets to learn from (default: all that have one of the assays)", many=True, group=_DATA,
                       metavar="CELLTYPE"),
     "assays": Flag("attributes to learn from (default: all signals)", many=True, group=_DATA, metavar="ASSAY"),
@@ -34,11 +35,11 @@ TRACK_FLAGS: dict[str, Flag] = {
     "model_params": FLAGS["model_params"],
     "n_models": Flag("models of an ensemble, whose spread is the uncertainty", int, group=_MODEL),
     "epochs": Flag("epochs at most", int, group=_TRAINING),
-    "epoch_size": Flag("batches an epoch (default: one pass over the bins)", int, group=_TRAINING),
+    "epoch_size": Flag("batches an epoch (default: the preset's)", int, group=_TRAINING),
     "batch_size": Flag("bins a batch (default: the preset's)", int, group=_RUNNING),
     "learning_rate": Flag("of Adam (default: the preset's)", float, group=_TRAINING),
     "sampling": Flag(
-        "bins in order, in random order without repeats, or drawn at random", group=_TRAINING,
+        "bins in order, each once a pass but shuffled, or drawn at random (default: the preset's)", group=_TRAINING,
         choices=("sequential", "permuted", "random"),
     ),
     "patience": Flag("with --validate_on: end after so many epochs without a better validation loss", int,

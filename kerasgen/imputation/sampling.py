@@ -88,7 +88,9 @@ def _batch(
         if settings.track_dropout:
             kept = rng.random((len(positions), context.tracks), np.float32) >= settings.track_dropout
         inputs.append(context(positions, celltypes, assays, kept))
-    return Batch(positions, [*inputs, np.where(missing, np.float32(0), values), (~missing).astype(np.float32)])
+    values = np.where(missing, np.float32(0), values)
+    weights = np.where(missing, np.float32(0), 1 + np.float32(settings.peak_weight) * np.maximum(values, 0))
+    return Batch(positions, [*inputs, values, weights])
 
 
 def _positions(bins: int, size: int, sampling: str, rng: np.random.Generator) -> Iterator[np.ndarray]:

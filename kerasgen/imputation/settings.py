@@ -28,6 +28,7 @@ class Settings:
         track_dropout: share of the other tracks that each training sample does without.
         weight_decay: of the network's weights, as in AdamW.
         factor_decay: of the genome's factors in each step that touches them, as in AdamW.
+        peak_weight: a value ``z`` above 0 counts as ``1 + peak_weight * z`` values; 0 is a track's mean if ``scaled``.
         batch_size: positions a step.
         learning_rate: of Adam.
         genome_learning_rate: of the genome's factors; None for the same.
@@ -54,6 +55,7 @@ class Settings:
     track_dropout: float = 0.0
     weight_decay: float = 0.0
     factor_decay: float = 0.0
+    peak_weight: float = 0.0
     batch_size: int = 40000
     learning_rate: float = 1e-3
     genome_learning_rate: float | None = None
@@ -71,7 +73,7 @@ class Settings:
         for name in ("genome_dropout", "track_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 to less than 1")
-        for name in ("weight_decay", "factor_decay"):
+        for name in ("weight_decay", "factor_decay", "peak_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: expected at least 0")
         for name in ("learning_rate", "genome_learning_rate"):
@@ -106,11 +108,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "context": True,
         "residual": True,
         "scaled": True,
+        "track_dropout": 0.2,
+        "weight_decay": 0.01,
+        "peak_weight": 0.3,
         "batch_size": 2000,
         "genome_learning_rate": 1e-4,
         "schedule": "cosine",
         "sampling": "permuted",
-        "n_epochs": 6,
+        "n_epochs": 3,
         "epoch_size": None,
     },
 }

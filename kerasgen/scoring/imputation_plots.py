@@ -100,7 +100,7 @@ def draw_embeddings(path: Path, title: str, panels: Sequence[Panel], method: str
         ax.set_xticks([])
         ax.set_yticks([])
     drawn.suptitle(title)
-    return plotting.save(path, drawn)
+    return plotting.save(path, drawn, plotting.PRINT_DPI)
 
 
 def _draw_points(ax: Any, panel: Panel, points: np.ndarray) -> None:
@@ -183,7 +183,7 @@ def draw_browser(
         _fill(ax, edges, row.values, row.color, alpha=1.0 if row is rows[0] else 0.75)
         if row.std is not None:
             for side in (-1, 1):
-                ax.stairs(row.values + side * row.std, edges, color=row.color, linewidth=0.5, alpha=0.8)
+                ax.stairs(row.values + side * row.std, edges, color="#202020", linewidth=0.5, alpha=0.7)
         ax.set_ylim(bottom, top)
         ax.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
         ax.tick_params(labelsize=7)
@@ -197,7 +197,7 @@ def draw_browser(
     last.xaxis.set_major_formatter(lambda at, _: f"{at:,.0f}")
     last.set_xlabel(f"{chromosome}, kb" + (f"; height: {label}" if label else ""))
     drawn.suptitle(title)
-    return plotting.save(path, drawn)
+    return plotting.save(path, drawn, plotting.PRINT_DPI)
 
 
 def _fill(ax: Any, edges: np.ndarray, values: np.ndarray, color: str, alpha: float = 1.0) -> None:
@@ -255,4 +255,4 @@ def draw_scores(path: Path, title: str, scores: Mapping[str, Mapping[str, Mappin
     handles, names = axes[0, 0].get_legend_handles_labels()
     drawn.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=len(sources), fontsize=8)
     drawn.suptitle(title)
-    return plotting.save(path, drawn)
+    return plotting.save(path, drawn, plotting.PRINT_DPI)

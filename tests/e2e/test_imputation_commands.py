@@ -312,3 +312,14 @@ def test_model_of_another_family_is_refused(folder, tmp_path, capsys):
     (tmp_path / "w.json").write_text(json.dumps({"bundle_version": 1, "architecture": {"name": "bpnet"}}))
     assert run(IMPUTE, "--model", tmp_path / "w", "-c", "E1") == 2
     assert "w.json: a model of family bpnet; expected an Avocado" in capsys.readouterr().err
+
+
+def test_guide_states_the_published_settings_as_they_are():
+    from kerasgen.imputation.settings import resolve
+
+    guide = (Path(__file__).parents[2] / "docs" / "imputation.md").read_text()
+    table = guide.split("## Settings")[1].split("## Errors")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    stated = {name: value for name, value in ([word.strip(" `") for word in row] for row in rows)}
+    assert stated == {name: str(getattr(resolve("published"), name)) for name in stated}

@@ -250,13 +250,15 @@ def test_random_positions_are_drawn_on_their_own() -> None:
     assert np.diff(np.sort(first)).max() > 5
 
 
-def test_a_missing_value_counts_nothing() -> None:
+def test_a_missing_value_counts_nothing_and_a_high_one_more() -> None:
     values = np.array([[1, np.nan, 3], [np.nan, np.nan, 6]], np.float32)
     experiments = Experiments(values, np.array([0, 1]), np.array([1, 0]))
     rng = np.random.default_rng(0)
-    for made in sampling.batches(experiments, Settings(batch_size=3), "sequential", 5, rng, None):
+    settings = Settings(batch_size=3, peak_weight=0.5)
+    for made in sampling.batches(experiments, settings, "sequential", 5, rng, None):
         celltype, assay, observed, counted = made.inputs
         row = celltype[:, 0]
         np.testing.assert_array_equal(assay[:, 0], 1 - row)
-        np.testing.assert_array_equal(counted, ~np.isnan(values[row, made.positions]))
+        drawn = values[row, made.positions]
+        np.testing.assert_array_equal(counted, np.where(np.isnan(drawn), 0, 1 + drawn / 2))
         np.testing.assert_array_equal(observed, np.nan_to_num(values[row, made.positions]))
