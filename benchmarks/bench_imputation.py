@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peers import avocado_keras
 
 from kerasgen import Avocado
+from kerasgen.binned import BinnedTracks, from_arrays
 from kerasgen.imputation.sampling import batches
 
 POSITIONS = 1_126_469
@@ -38,29 +39,29 @@ SIZES = {
 }
 
 
-def ours(size: dict, tracks: np.ndarray) -> tuple[Avocado, Callable[[int], None]]:
-    """A model and a function that trains it for some steps."""
+def model_of(size: dict, tracks: np.ndarray) -> tuple[Avocado, BinnedTracks]:
+    """A model of a size with factors for all bins, not trained, and its tracks."""
     names = ("n_celltype_factors", "n_assay_factors", "n_25bp_factors", "n_250bp_factors", "n_5kbp_factors")
     settings = {**dict(zip(names, size["factors"], strict=True)), **{k: v for k, v in size.items() if k != "factors"}}
     model = Avocado(CELLTYPES, ASSAYS, preset="published", **settings)
-    pairs = [(celltype, assay) for celltype in CELLTYPES for assay in ASSAYS]
-    data = dict(zip(pairs, tracks, strict=True))
-    # What fit does around its steps (checks, context) is not timed; the first call compiles.
-    model.fit(data, n_epochs=1, epoch_size=2, verbose=False)
-    member = model._members[0]
-    trainer = member.trainer("all", 0)
-    from kerasgen.binned import from_arrays
+    data = from_arrays(dict(zip(itertools.product(CELLTYPES, ASSAYS), tracks, strict=True)))
+    model._take(data)
+    return model, data
 
-    source = batches(
-        model._indexed(from_arrays(data)), model.settings, "sequential", 10**6, np.random.default_rng(0), None
-    )
+
+def ours(size: dict, tracks: np.ndarray) -> Callable[[int], None]:
+    """A function that trains our model for some steps, batches included."""
+    model, data = model_of(size, tracks)
+    member = model._members[0]
+    trainer, rng = member.trainer(), np.random.default_rng(0)
+    source = batches(model._indexed(data), model.settings, "sequential", 10**6, rng, None)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             loss = member.step(trainer, next(source), 1e-3)
         float(loss)
 
-    return model, run
+    return run
 
 
 def theirs(size: dict, tracks: np.ndarray) -> Callable[[int], None]:
@@ -124,7 +125,7 @@ def main() -> None:
             continue
         steps = flags.steps if name == "demo" else max(1, flags.steps // 20)
         runs = {
-            "ours": ours(size, tracks)[1],
+            "ours": ours(size, tracks),
             "plain Keras": theirs(size, tracks),
             "products": products(size, True, size["batch_size"]),
         }
@@ -138,7 +139,7 @@ def main() -> None:
     if flags.only in (None, "impute"):
         for name, bins in (("demo", 400_000), ("published", 24_000)):
             size = SIZES[name]
-            model, _ = ours(size, tracks)
+            model, _ = model_of(size, tracks)
             pairs = [(celltype, assay) for celltype in CELLTYPES for assay in ASSAYS]
             runs = {
                 "one track": lambda n, m=model, b=bins, pair=pairs[0]: [m.predict(*pair, 0, b) for _ in range(n)],

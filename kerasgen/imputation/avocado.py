@@ -90,9 +90,6 @@ class Avocado:
         self._tracks: BinnedTracks | None = None
         self._made_context: Context | None = None
         self._turns = 0
-        from kerasgen import backend
-
-        backend.load()
         try:
             self._members = [
                 Member(self.settings, len(celltypes), len(assays), seed + number) for number in range(n_models)
