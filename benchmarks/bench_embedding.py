@@ -1,6 +1,6 @@
 """Bins a second of an embedding: the bare model, the function from a database to a database, and the whole command.
 
-Tracks are made: 20 of smooth noise. The limit of the model is the matrix products that its encoder needs, alone. An
+Tracks are made: 20 of smooth noise. Beside them stand the matrix products that the encoder needs, in NumPy. An
 epoch of training is 72% of the bins forward and backward and 8% forward.
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
         command = [sys.executable, "-m", "kerasgen.cli.gen_embed", "--tdb_array", uri, "--load_model_hdf5"]
         number = iter(range(1000))
         seconds = {
-            "matrix products alone, NumPy": best(
+            "matrix products, in NumPy": best(
                 products(config["units"], config["look_ahead"], args.components, args.bins), args.rounds
             ),
             "bare model, tracks in memory": best(
