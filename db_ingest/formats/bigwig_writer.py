@@ -242,12 +242,12 @@ class _Bins:
             bins = -(-size // _FIRST_ZOOM)
             ends = np.full(bins, np.inf, np.float32), np.full(bins, -np.inf, np.float32)
             arrays = (np.zeros(bins, np.int64), *ends, np.zeros(bins), np.zeros(bins))
-        self.arrays = arrays
+        self.arrays: tuple[np.ndarray, ...] = arrays
 
     def coarser(self) -> _Bins:
         """The same in bins so many times as long."""
         firsts = np.arange(0, len(self.arrays[0]), _ZOOM_STEP)
-        ways = (np.add, np.minimum, np.maximum, np.add, np.add)
+        ways: tuple[np.ufunc, ...] = (np.add, np.minimum, np.maximum, np.add, np.add)
         pooled = tuple(way.reduceat(array, firsts) for way, array in zip(ways, self.arrays, strict=True))
         return _Bins(self.number, self._size, pooled)
 

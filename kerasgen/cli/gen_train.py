@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def _report(result: TrainingResult) -> None:
+    loss = "validation loss" if "val_loss" in result.history[-1] else "training loss"
     sys.stdout.write(
         f"{result.prefix}.keras: best of {len(result.history)} epoch(s) is {result.best_epoch}, "
-        f"validation loss {result.best_loss:.5g} ({result.stopped}, {result.seconds / 60:.1f} min)\n"
+        f"{loss} {result.best_loss:.5g} ({result.stopped}, {result.seconds / 60:.1f} min)\n"
     )
 
 
