@@ -139,7 +139,7 @@ def from_database(
         database: an open one; it needs no sequence.
         celltypes: datasets (default: all that have one of the assays).
         assays: attributes (default: all signals).
-        bin: bp a bin; a track on a grid needs a multiple of its own.
+        bin: bp a bin; of a track on another grid, each base has the value of its bin.
         chroms: chromosomes (default: all).
         transformation: ``"arcsinh"``, of the mean of a bin's bases, or ``"None"``.
         leave_out: tracks not to read; those that the database lacks don't matter.
@@ -148,8 +148,8 @@ def from_database(
         The tracks there are among these datasets and attributes, whole chromosomes.
 
     Raises:
-        InputError: unknown dataset, attribute or chromosome, a dataset or attribute without a track, a mask, a grid
-            that does not fit, or a track whose own transformation is another.
+        InputError: unknown dataset, attribute or chromosome, a dataset or attribute without a track, a mask, or a
+            track whose own transformation is another.
     """
     if bin < 1:
         raise InputError(f"bin {bin}: expected 1 or more bp")

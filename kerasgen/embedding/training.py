@@ -105,6 +105,11 @@ def train_epilstm(
     if not any(np.isfinite(tracks.values[:, s.first : s.end]).any() for s in parts.validation):
         raise InputError(f"{database.uri}: no track has a value in the validation bins; expected some to choose by")
     storage.require_writable(Path(model_prefix).parent)
+    if config.bottleneck >= config.tracks:
+        log.warning(
+            "a bottleneck of %d compresses nothing of %d tracks; give fewer, such as --model_params bottleneck=%d",
+            config.bottleneck, config.tracks, max(1, config.tracks // 4),
+        )  # fmt: skip
     keras.utils.set_random_seed(seed)
     model = epilstm.build(config)
     normalisation = Normalisation.of(tracks, parts.train)

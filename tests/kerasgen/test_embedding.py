@@ -285,6 +285,19 @@ def test_every_kind_of_model_trains_and_gives_codes(
     assert np.isfinite(codes).all(axis=1).sum() == BINS - len(EMPTY)
 
 
+def test_a_bottleneck_that_compresses_nothing_is_warned_of(
+    uri: str, small_split: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from kerasgen.embedding.training import train_epilstm
+
+    flags = {**FLAGS, "model_params": ["units=4", "frame=20"], "epochs": 1}
+    train_epilstm(uri, str(tmp_path / "model"), **flags)
+    assert "a bottleneck of 24 compresses nothing of 6 tracks; give fewer, such as" in caplog.text
+    caplog.clear()
+    train_epilstm(uri, str(tmp_path / "model"), **{**FLAGS, "epochs": 1, "overwrite": True})
+    assert "compresses nothing" not in caplog.text
+
+
 def test_training_ends_when_it_no_longer_gets_better_and_keeps_the_best(
     uri: str, small_split: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
