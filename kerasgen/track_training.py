@@ -167,16 +167,12 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
 
 def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     """``--model_params`` and flags that are settings too; what no model could have is refused here already."""
+    from kerasgen import params
     from kerasgen.imputation.settings import Settings, resolve
-    from kerasgen.params import read_params, typed
 
-    known = dataclasses.asdict(Settings())
-    chosen = {}
-    for name, (text, place) in read_params(flags["model_params"] or ()).items():
-        if name not in known:
-            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join(known)}")
-        # A setting that is not given by default is a number.
-        chosen[name] = typed(place, name, text, 0.0 if known[name] is None else known[name])
+    # A setting that is not given by default is a number.
+    defaults = {name: 0.0 if value is None else value for name, value in dataclasses.asdict(Settings()).items()}
+    chosen = params.settings(flags["model_params"], defaults)
     chosen |= {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
     resolve(flags["preset"], **chosen)
     for name, value in {name: flags[name] for name in ("n_models", "epochs", "epoch_size", "patience")}.items():

@@ -7,9 +7,7 @@ Writes PREFIX.md and PREFIX.json and prints the table. Each row is one held-out 
 the 1% of bins that are highest in the measured (1obs) and in the imputed track (1imp), and Pearson's r. Nothing is
 chosen on the track held out: the number of epochs is the preset's, or stopped on another track (``--validation``).
 
-- constant: the mean of the assay's other tracks.
-- mean of others: at each bin, the mean of the assay over the other cell types.
-- mean, scaled: the same, times how far the cell type's other assays are above those of the other cell types.
+The baselines are those of gen_impute --scores.
 """
 
 from __future__ import annotations
@@ -24,37 +22,16 @@ from db_ingest import storage
 from kerasgen import Avocado, Database
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.imputation.scales import guess, likeness, measure
+from kerasgen.scoring.imputation import baselines, score
 
+MEASURES = {"mse": "mse_global", "1obs": "mse_1obs", "1imp": "mse_1imp", "r": "pearson"}
 BARS = ["E117.H3K4me3", "E116.H3K4me1", "E017.H3K36me3", "E003.H3K4me3"]
 
 
 def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
     """Mean squared error, over all bins and over the highest 1%, and Pearson's r."""
-    top = max(1, len(observed) // 100)
-    squares = (observed.astype(np.float64) - imputed) ** 2
-    constant = np.ptp(imputed) == 0
-    return {
-        "mse": float(squares.mean()),
-        "1obs": float(squares[np.argpartition(observed, -top)[-top:]].mean()),
-        "1imp": float(squares.mean() if constant else squares[np.argpartition(imputed, -top)[-top:]].mean()),
-        "r": 0.0 if constant else float(np.corrcoef(observed, imputed)[0, 1]),
-    }
-
-
-def baselines(train: BinnedTracks, held_out: Pair) -> dict[str, np.ndarray]:
-    """What needs no training, by name."""
-    celltype, assay = held_out
-    mean = np.mean([train.track(*pair) for pair in train.pairs if pair[1] == assay], axis=0)
-    ratios = []
-    for other in train.assays:
-        if other != assay and (celltype, other) in train.pairs:
-            those = [train.track(*pair).mean() for pair in train.pairs if pair[1] == other and pair[0] != celltype]
-            ratios.append(train.track(celltype, other).mean() / np.mean(those))
-    return {
-        "constant": np.full(len(mean), mean.mean()),
-        "mean of others": mean,
-        "mean, scaled": mean * np.exp(np.mean(np.log(ratios))),
-    }
+    found = score(observed, imputed)
+    return {key: found[measure] for key, measure in MEASURES.items()}
 
 
 def trained(train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, preset: str, seed: int) -> np.ndarray:
@@ -104,9 +81,11 @@ def main() -> None:
 
     def add(name: str, what: str, imputed: np.ndarray, seconds: float | None = None) -> None:
         found = errors(tracks.track(*name.split(".")), imputed)
-        rows.append({"held_out": name, "by": what, **found, "seconds": seconds})
+        known = {key: None if np.isnan(value) else value for key, value in found.items()}
+        rows.append({"held_out": name, "by": what, **known, "seconds": seconds})
         shown = " | ".join(
-            f"{found[key]:.{digits}f}" for key, digits in (("mse", 4), ("1obs", 3), ("1imp", 3), ("r", 3))
+            "" if known[key] is None else f"{known[key]:.{digits}f}"
+            for key, digits in (("mse", 4), ("1obs", 3), ("1imp", 3), ("r", 3))
         )
         lines.append(f"| {name} | {what} | {shown} | {'' if seconds is None else f'{seconds:.0f}'} |")
         print(lines[-1], flush=True)
@@ -115,7 +94,7 @@ def main() -> None:
         celltype, assay = name.split(".")
         held_out = (celltype, assay)
         train = tracks.without([held_out] if validation is None else [held_out, validation])
-        for what, imputed in baselines(train, held_out).items():
+        for what, imputed in baselines(held_out, train.pairs, lambda pair, train=train: train.track(*pair)).items():
             add(name, what, imputed)
         chosen = None if validation is None else tracks.subset([validation])
         for preset in flags.presets:
