@@ -49,6 +49,11 @@ TRACK_FLAGS: dict[str, Flag] = {
         "its genome factors with all else frozen",
         group=_TRAINING,
     ),
+    "resume": Flag(
+        "with --per_chromosome: go on with an interrupted training; what was learned, the network and each finished "
+        "chromosome, is not learned again",
+        group=_RUNNING,
+    ),
     "overwrite": Flag("replace what an earlier run wrote", group=_RUNNING),
     "model": Flag("P of a trained model, or its P.keras", group=_FILES, metavar="P"),
     "celltype": Flag("impute tracks of these cell types", many=True, also=["-c"], group=_DATA, metavar="CELLTYPE"),
@@ -105,5 +110,12 @@ AUTOENCODER_FLAGS: dict[str, Flag] = {
     "batch_size": Flag("stretches read side by side, frame by frame", int, group=_RUNNING),
     "learning_rate": Flag("of Adam, at the start; it falls to 0 at the last epoch", float, group=_TRAINING),
     "patience": Flag("end after so many epochs without a better validation loss", int, group=_TRAINING),
+    "n_models": Flag(
+        "models of an ensemble: the mean of their reconstructed tracks, and its spread, are what gen_impute writes; "
+        "codes are those of the first",
+        int,
+        group=_MODEL,
+    ),
+    "resume": Flag("go on with an interrupted training, after the last epoch that it finished", group=_RUNNING),
 }  # fmt: skip
 """Those of an autoencoder of all tracks, explained anew where they mean something else to it."""
