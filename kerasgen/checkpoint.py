@@ -52,8 +52,12 @@ class Progress:
     member: int = 0
 
 
-def resuming(flags: Mapping[str, Any]) -> bool:
+def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
     """Whether ``--resume`` is asked for; what is there is not replaced silently.
+
+    Args:
+        flags: of the training.
+        state: the file of ``P.state/`` to resume from; without it the folder is a leftover.
 
     Raises:
         InputError: ``--resume`` with ``--overwrite``, or neither where there is a model or a training to resume.
