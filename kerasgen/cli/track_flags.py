@@ -51,7 +51,7 @@ TRACK_FLAGS: dict[str, Flag] = {
     ),
     "resume": Flag(
         "with --per_chromosome: go on with an interrupted training; what was learned, the network and each finished "
-        "chromosome, is not learned again",
+        "chromosome, is not learned again; all other flags as they were",
         group=_RUNNING,
     ),
     "overwrite": Flag("replace what an earlier run wrote", group=_RUNNING),
@@ -117,6 +117,10 @@ AUTOENCODER_FLAGS: dict[str, Flag] = {
         int,
         group=_MODEL,
     ),
-    "resume": Flag("go on with an interrupted training, after the last epoch that it finished", group=_RUNNING),
+    "resume": Flag(
+        "go on with an interrupted training, after the last epoch that it finished; all other flags as they were, but "
+        "--patience",
+        group=_RUNNING,
+    ),
 }  # fmt: skip
 """Those of an autoencoder of all tracks, explained anew where they mean something else to it."""
