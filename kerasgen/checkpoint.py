@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db_ingest import storage
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, RunError
 from kerasgen import bundle
 
 if TYPE_CHECKING:
@@ -67,12 +68,10 @@ def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
         raise InputError("give --resume to go on or --overwrite to begin anew, not both")
     if flags["resume"]:
         return True
-    advice = {
-        "state": "--resume goes on with its training, --overwrite begins anew",
-        "keras": "--overwrite replaces it",
-    }
-    for ending, way in advice.items():
-        path = bundle.path_of(prefix, ending)
+    for path, way in (
+        (bundle.path_of(prefix, "state") / state, "--resume goes on with its training, --overwrite begins anew"),
+        (bundle.path_of(prefix, "keras"), "--overwrite replaces it"),
+    ):
         if path.exists() and not flags["overwrite"]:
             raise InputError(f"{path}: exists; {way}")
     return False
@@ -155,6 +154,21 @@ def load(prefix: str | Path) -> tuple[Progress, dict[str, Any], dict[str, np.nda
         return Progress(**document["progress"]), document["run"], arrays
     except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a training state ({error})") from error
+
+
+@contextmanager
+def resumable(prefix: str | Path, state: str = _FILE) -> Iterator[None]:
+    """Say of a training that is interrupted, by Ctrl-C or SIGTERM, how to go on, if there is something to go on from.
+
+    Raises:
+        RunError: in place of KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if (bundle.path_of(prefix, "state") / state).is_file():
+            raise RunError("interrupted; the same command with --resume goes on") from stop
+        raise
 
 
 def require_state(prefix: str | Path, path: Path) -> None:

@@ -14,7 +14,7 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import bundle, checkpoint
 
-_FILE = "learned.json"
+FILE = "learned.json"
 _MODEL = "model"
 _MAY_CHANGE = {"resume", "overwrite", "model_prefix"}
 
@@ -46,9 +46,9 @@ class Learned:
             InputError: nothing to resume, another training, or something that would be replaced silently.
         """
         prefix, run = str(flags["model_prefix"]), {**flags, **circumstances}
-        if not checkpoint.resuming(flags, _FILE):
+        if not checkpoint.resuming(flags, FILE):
             return cls(prefix, run)
-        path = bundle.path_of(prefix, "state") / _FILE
+        path = bundle.path_of(prefix, "state") / FILE
         checkpoint.require_state(prefix, path)
         try:
             stored = json.loads(path.read_text())
@@ -98,4 +98,4 @@ class Learned:
 
     def _note(self) -> None:
         document = {"run": self.run, "rows": self.rows, "chromosomes": self.chromosomes, "seconds": self.seconds}
-        storage.replace_bytes(self._folder / _FILE, json.dumps(document, indent=1).encode())
+        storage.replace_bytes(self._folder / FILE, json.dumps(document, indent=1).encode())

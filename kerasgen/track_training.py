@@ -15,7 +15,7 @@ from db_ingest.errors import InputError
 from kerasgen import backend, bundle, checkpoint, params
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.database import Database
-from kerasgen.learned import Learned
+from kerasgen.learned import FILE, Learned
 from kerasgen.training import TrainingResult
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def train_avocado(
 
     Raises:
         InputError: wrong flags, names or files, nothing to resume or another training; nothing has been written then.
-        RunError: the loss is not a number.
+        RunError: the loss is not a number, or training was interrupted and can be resumed.
     """
     flags: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()
@@ -129,7 +129,8 @@ def train_avocado(
         "chromosome_models": further,
     }
     if per_chromosome:
-        _learn_each(learned, learn, database, document)
+        with checkpoint.resumable(model_prefix, FILE):
+            _learn_each(learned, learn, database, document)
         learned.publish()
         rows = learned.rows
     else:

@@ -76,6 +76,7 @@ class Fitting:
         """
         for number in range(self.progress.member, self._flags["n_models"]):
             if number > self.progress.member:
+                self._arrays = None  # Of a model that is complete.
                 self.progress = Progress(
                     history=self.progress.history, seconds=self.progress.seconds, member=number
                 )  # fmt: skip

@@ -95,7 +95,7 @@ def train_epilstm(
     Raises:
         InputError: wrong flags or names, a track without a value in the training bins, a bundle that is there, nothing
             to resume or another training.
-        RunError: the loss is not a number.
+        RunError: the loss is not a number, or training was interrupted and can be resumed.
     """
     flags = _plain(locals())
     _check(flags)
@@ -134,7 +134,8 @@ def train_epilstm(
         checkpoint.discard(model_prefix)
     else:
         fitting.go_on(state[0], state[2])
-    models = fitting.models()
+    with checkpoint.resumable(model_prefix):
+        models = fitting.models()
     contents = document(database, flags, config, models[0], normalisation, tracks, parts, split)
     _write(model_prefix, models, contents, fitting, explained(models, normalisation, tracks, parts))
     checkpoint.discard(model_prefix)

@@ -16,12 +16,13 @@ import pytest
 from small_tracks import ASSAYS, BIN, make_database, simulated
 
 from db_ingest import ingest
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, RunError
 from db_ingest.upkeep.edit import rename
 from kerasgen import checkpoint
 from kerasgen.binned import from_arrays
 from kerasgen.bundle import load_model, open_bundle
 from kerasgen.embedding import frames
+from kerasgen.embedding.fitting import Fitting
 from kerasgen.embedding.frames import Normalisation
 from kerasgen.embedding.training import train_epilstm
 from kerasgen.imputation.avocado import Avocado
@@ -129,19 +130,21 @@ def test_interrupted_epilstm_ends_with_the_same_weights_optimizer_and_history(
 
 @pytest.mark.slow
 @pytest.mark.backend
-def test_killed_command_goes_on(uri: str, tmp_path: Path) -> None:
-    flags = ["--model_params", *FLAGS["model_params"], "--transformation", "None", "--epochs", "40", "--patience", "40"]
+def test_killed_command_goes_on(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "GAP_BINS", 400)
+    alone = {**FLAGS, "seed": 1234, "n_models": 1, "epochs": 10, "patience": 10}
+    train_epilstm(uri, str(tmp_path / "whole"), **alone)
+    flags = ["--model_params", *FLAGS["model_params"], "--transformation", "None", "--epochs", "10", "--patience", "10"]
     words = [sys.executable, "-m", "kerasgen.cli.gen_train", "--architecture_spec", "epilstm", "--tdb_array", uri,
              "--batch_size", "8", *flags, "--model_prefix"]  # fmt: skip
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run([*words, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     process = subprocess.Popen([*words, str(tmp_path / "cut")], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None and not (tmp_path / "cut.log.csv").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 1 <= checkpoint.load(tmp_path / "cut")[0].epoch < 40
+    assert 1 <= checkpoint.load(tmp_path / "cut")[0].epoch < 10
     done = subprocess.run(
         [*words, str(tmp_path / "cut"), "--resume"], check=True, env=environment, capture_output=True, text=True
     )
@@ -219,6 +222,26 @@ def test_training_that_begins_anew_forgets_the_interrupted_one(uri: str, tmp_pat
     result = train_epilstm(uri, str(tmp_path / "m"), overwrite=True, **{**flags, "seed": 9})
     assert len(result.history) == 2
     assert sorted(path.name for path in tmp_path.glob("m*")) == ["m.json", "m.keras", "m.log.csv"]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_training_says_how_to_go_on_if_there_is_a_state(
+    uri: str, genome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = "interrupted; the same command with --resume goes on"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fitting, "_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_epilstm(uri, str(tmp_path / "m"), **FLAGS)
+    monkeypatch.setattr("kerasgen.embedding.fitting.write_log", interrupted)
+    with pytest.raises(RunError, match=way):
+        train_epilstm(uri, str(tmp_path / "m"), **FLAGS)
+    monkeypatch.setattr(Avocado, "fit_genome", interrupted)
+    with pytest.raises(RunError, match=way):
+        train_avocado(genome, str(tmp_path / "a"), **AVOCADO)
 
 
 @pytest.fixture(scope="module")
