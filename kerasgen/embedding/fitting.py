@@ -81,6 +81,8 @@ class Fitting:
                     history=self.progress.history, seconds=self.progress.seconds, member=number
                 )  # fmt: skip
             self._train(number)
+        # A training that was interrupted after its last state may lack a row.
+        write_log(self._flags["model_prefix"], self.progress.history)
         return [self._with(weights) for weights in self._best]
 
     def rows(self, number: int) -> list[Row]:

@@ -140,9 +140,8 @@ def train_epilstm(
     _write(model_prefix, models, contents, fitting, explained(models, normalisation, tracks, parts))
     checkpoint.discard(model_prefix)
     best, seconds = fitting.best(0), fitting.progress.seconds
-    return TrainingResult(
-        Path(model_prefix), int(best["epoch"]), best["val_loss"], fitting.rows(0), fitting.ended(0), seconds
-    )
+    stopped = fitting.ended(0) or "no better validation loss for an earlier --patience"
+    return TrainingResult(Path(model_prefix), int(best["epoch"]), best["val_loss"], fitting.rows(0), stopped, seconds)
 
 
 def explained(
