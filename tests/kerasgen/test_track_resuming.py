@@ -224,7 +224,7 @@ def test_training_that_begins_anew_forgets_the_interrupted_one(uri: str, tmp_pat
     assert sorted(path.name for path in tmp_path.glob("m*")) == ["m.json", "m.keras", "m.log.csv"]
 
 
-def interrupted(*_: object) -> None:
+def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
