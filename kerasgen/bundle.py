@@ -102,8 +102,12 @@ def open_bundle(model: str | Path) -> Bundle:
 
 def write_config(prefix: str | Path, config: dict[str, Any]) -> None:
     """Write ``P.json`` whole or not at all."""
-    document = {"bundle_version": FORMAT_VERSION, **config}
-    storage.replace_bytes(path_of(prefix, "json"), json.dumps(document, indent=1).encode())
+    storage.replace_bytes(path_of(prefix, "json"), as_json(config).encode())
+
+
+def as_json(config: dict[str, Any]) -> str:
+    """Contents of ``P.json``."""
+    return json.dumps({"bundle_version": FORMAT_VERSION, **config}, indent=1)
 
 
 def write_model(prefix: str | Path, model: keras.Model) -> None:

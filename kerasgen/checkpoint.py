@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import shutil
 import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db_ingest import storage
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, RunError
+from kerasgen import bundle
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +39,7 @@ class Progress:
         lr_wait: epochs since the learning rate fell or the loss improved.
         seconds: time spent in training so far.
         stopped: why training is over; empty while it is not.
+        member: of an ensemble, the model under way, from 0.
     """
 
     epoch: int = 0
@@ -43,12 +50,89 @@ class Progress:
     lr_wait: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    member: int = 0
 
 
-def save(prefix: str | Path, model: keras.Model, progress: Progress, run: dict[str, Any]) -> None:
-    """Write weights, optimizer, random states, running metrics, progress and the run's flags, in one step."""
+def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
+    """Whether ``--resume`` is asked for; what is there is not replaced silently.
+
+    Args:
+        flags: of the training.
+        state: the file of ``P.state/`` to resume from; without it the folder is a leftover.
+
+    Raises:
+        InputError: ``--resume`` with ``--overwrite``, or neither where there is a model or a training to resume.
+    """
+    prefix = flags["model_prefix"]
+    if flags["resume"] and flags["overwrite"]:
+        raise InputError("give --resume to go on or --overwrite to begin anew, not both")
+    if flags["resume"]:
+        return True
+    for path, way in (
+        (bundle.path_of(prefix, "state") / state, "--resume goes on with its training, --overwrite begins anew"),
+        (bundle.path_of(prefix, "keras"), "--overwrite replaces it"),
+    ):
+        if path.exists() and not flags["overwrite"]:
+            raise InputError(f"{path}: exists; {way}")
+    return False
+
+
+def circumstances(commit: int, files: Iterable[str]) -> dict[str, Any]:
+    """What else than its flags a resumed training must find as it was: data, files and backend.
+
+    Args:
+        commit: of the database.
+        files: that flags name; those that are none are passed over.
+    """
+    sums = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()}
+    return {
+        "database commit": commit,
+        "contents of files": sums,
+        "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
+    }
+
+
+def require_same(
+    run: Mapping[str, Any], flags: Mapping[str, Any], others: Mapping[str, Any], may_change: Collection[str]
+) -> None:
+    """Refuse to resume another training.
+
+    Args:
+        run: flags and circumstances when it began.
+        flags, others: flags and circumstances now.
+        may_change: names of those that need not be the same.
+
+    Raises:
+        InputError: one is not as it was.
+    """
+    for name, value in {**flags, **others}.items():
+        if name not in may_change and value != run.get(name):
+            label = f"--{name}" if name in flags else name
+            raise InputError(
+                f"--resume: {label} was {run.get(name)!r} when this training began and is now {value!r}; "
+                "resume with all as it was, or --overwrite to begin anew"
+            )
+
+
+def save(
+    prefix: str | Path,
+    model: keras.Model,
+    progress: Progress,
+    run: dict[str, Any],
+    more: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write weights, optimizer, random states, running metrics, progress and the run's flags, in one step.
+
+    Args:
+        prefix: ``P`` of ``P.state/``.
+        model: compiled, its optimizer built.
+        progress: where training is.
+        run: its flags and circumstances.
+        more: further arrays to keep; their names begin neither with ``v`` nor with ``m``.
+    """
     arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
     arrays |= {f"m{i}": np.asarray(variable) for i, variable in enumerate(model.metrics_variables)}
+    arrays |= more or {}
     text = json.dumps({"progress": asdict(progress), "run": run})
     buffer = io.BytesIO()
     np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -62,8 +146,7 @@ def load(prefix: str | Path) -> tuple[Progress, dict[str, Any], dict[str, np.nda
         InputError: there is no state, or it is broken.
     """
     path = _path(prefix)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; there is no training to resume. Leave out --resume to begin one")
+    require_state(prefix, path)
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
@@ -73,9 +156,35 @@ def load(prefix: str | Path) -> tuple[Progress, dict[str, Any], dict[str, np.nda
         raise InputError(f"{path}: not a training state ({error})") from error
 
 
+@contextmanager
+def resumable(prefix: str | Path, state: str = _FILE) -> Iterator[None]:
+    """Say of a training that is interrupted, by Ctrl-C or SIGTERM, how to go on, if there is something to go on from.
+
+    Raises:
+        RunError: in place of KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if (bundle.path_of(prefix, "state") / state).is_file():
+            raise RunError("interrupted; the same command with --resume goes on") from stop
+        raise
+
+
+def require_state(prefix: str | Path, path: Path) -> None:
+    """Raise :class:`InputError` unless ``path``, the state of a training of models at ``prefix``, is there."""
+    if path.is_file():
+        return
+    if bundle.path_of(prefix, "json").exists():
+        raise InputError(f"{path}: no such file; of {prefix} no training is left to resume. --overwrite begins anew")
+    raise InputError(f"{path}: no such file; there is no training to resume. Leave out --resume to begin one")
+
+
 def discard(prefix: str | Path) -> None:
-    """Remove the state of an earlier run."""
-    _path(prefix).unlink(missing_ok=True)
+    """Remove ``P.state/``: an earlier run's, or that of a training that is complete."""
+    folder = bundle.path_of(prefix, "state")
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
@@ -95,7 +204,7 @@ def restore_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _path(prefix: str | Path) -> Path:
-    return Path(f"{prefix}.state") / _FILE
+    return bundle.path_of(prefix, "state") / _FILE
 
 
 def _variables(model: keras.Model) -> list[Any]:

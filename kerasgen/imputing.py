@@ -13,9 +13,10 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
+from kerasgen import bundle
 from kerasgen.binned import Pair
 from kerasgen.database import Database
-from kerasgen.track_models import Piece, TrackModel, parse_region
+from kerasgen.track_models import GenomeModel, Piece, TrackModel, family_of, parse_region
 
 if TYPE_CHECKING:
     from kerasgen.scoring.imputed_tracks import Scored
@@ -58,6 +59,7 @@ def impute(
     celltype: Sequence[str] | None = None,
     assay: Sequence[str] | None = None,
     all_missing: bool = False,
+    all_tracks: bool = False,
     chrom: Sequence[str] | None = None,
     start: int | None = None,
     end: int | None = None,
@@ -82,11 +84,16 @@ def impute(
 ) -> ImputationResult:
     """Impute tracks of cell types and assays as bigWigs, and if asked score and draw them, or add new ones first.
 
+    An Avocado imputes any cell type in any assay that it knows. An Epi-LSTM gives back the tracks that it was trained
+    on, from its codes, also where one of them has no value but others do; ``all_missing``, and all from
+    ``add_celltypes`` on, are for an Avocado.
+
     Args:
-        model: ``P`` of a model that ``gen_train --architecture_spec avocado`` wrote.
+        model: ``P`` of a model that ``gen_train`` wrote, of ``--architecture_spec avocado`` or ``epilstm``.
         tdb_array: where the database lies now, if it has moved.
         celltype, assay: each of these cell types in each of these assays; if one side is given, all of the other.
         all_missing: the pairs that the database has no track of; of ``celltype`` and ``assay``, if given.
+        all_tracks: every pair that the model knows.
         chrom, start, end: where, bp; all chromosomes that the model knows when not given.
         region: ``CHROM:START-END`` instead.
         out_dir: folder of ``<celltype>.<assay>.bigwig``; bins of the model's size, a value each.
@@ -130,17 +137,23 @@ def impute(
     from kerasgen import backend
 
     backend.load()
-    opened = TrackModel(model)
+    opened = _open(model, tdb_array)
+    if not isinstance(opened, TrackModel):
+        _refuse_flags_of_avocado(
+            opened, all_missing=all_missing, add_celltypes=add_celltypes, add_assays=add_assays, scores=scores,
+            plot_region=plot_region, plot_embeddings=plot_embeddings,
+        )  # fmt: skip
     needs_database = bool(adding or all_missing or scores or plot_region or plot_embeddings)
     database = _database(opened, tdb_array) if needs_database or tdb_array else None
     if adding:
         assert database is not None
+        assert isinstance(opened, TrackModel)
         opened = _add(opened, database, adding, str(new_model), add_epochs)
-    pairs = _pairs(opened, database, celltype, assay, all_missing)
+    pairs = _pairs(opened, database, celltype, assay, all_missing=all_missing, all_tracks=all_tracks)
     if not pairs and not adding and not plot_embeddings:
         if all_missing:
             raise InputError(f"{opened.prefix}: the database has a track of each of these pairs; none is missing")
-        raise InputError("nothing to impute; name --celltype or --assay, or give --all_missing")
+        raise InputError("nothing to impute; name --celltype or --assay, or give --all_missing or --all_tracks")
     _check_flags(opened, pairs, keep_arcsinh=keep_arcsinh, std=std, scores=scores, plot_region=plot_region)
     pieces = opened.pieces(list(chrom) if chrom else None, start, end, region)
     shown = opened.piece(*parse_region(plot_region)) if plot_region else None
@@ -148,7 +161,7 @@ def impute(
     todo, existing = _split_existing(folder, pairs, std=std, skip=skip_existing, overwrite=overwrite)
     further = [Path(f"{scores}.{ending}") for ending in ("tsv", "png")] if scores else []
     further += [Path(plot_embeddings)] if plot_embeddings else []
-    further += [figures.browser_path(folder, pair, shown, opened.main.bin) for pair in todo] if shown else []
+    further += [figures.browser_path(folder, pair, shown, opened.bin) for pair in todo] if shown else []
     for path in further:
         if path.exists() and not overwrite:
             raise InputError(f"{path}: exists; --overwrite replaces it")
@@ -160,6 +173,7 @@ def impute(
         from kerasgen.scoring.imputed_tracks import Judge
 
         assert database is not None
+        assert isinstance(opened, TrackModel)
         judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
     _write_all(opened, todo, pieces, folder, result, keep_arcsinh=keep_arcsinh, std=std, judge=judge)
     if judge is not None and scores:
@@ -167,12 +181,33 @@ def impute(
         result.scores.extend(judge.scored)
     if shown is not None:
         assert database is not None
+        assert isinstance(opened, TrackModel)
         for pair in todo:
             result.files.append(figures.draw_region(folder, opened, database, pair, shown))
     if plot_embeddings:
         assert database is not None
+        assert isinstance(opened, TrackModel)
         result.files.append(figures.draw_model(Path(plot_embeddings), opened, database, projection, labels))
     return result
+
+
+def _open(model: str, tdb_array: str | None) -> GenomeModel:
+    """The model; an Epi-LSTM with the database that it reads, the one it was trained on if none is named."""
+    found = bundle.open_bundle(model)
+    if family_of(found) != "epilstm":
+        return TrackModel(model)
+    from kerasgen.embedding.reconstruction import Reconstruction
+
+    return Reconstruction(found, Database(tdb_array or found.config["database"]["uri"]), _BLOCK)
+
+
+def _refuse_flags_of_avocado(opened: GenomeModel, **flags: Any) -> None:
+    for name, value in flags.items():
+        if value:
+            raise InputError(
+                f"--{name} is for an Avocado; {opened.prefix} is an Epi-LSTM, which gives back the tracks that it was "
+                "trained on"
+            )
 
 
 def _adding(
@@ -244,7 +279,7 @@ def _add(
     return TrackModel(prefix)
 
 
-def _database(opened: TrackModel, tdb_array: str | None) -> Database:
+def _database(opened: GenomeModel, tdb_array: str | None) -> Database:
     recorded = opened.document.get("database", {}).get("uri")
     if tdb_array is None and recorded is None:
         raise InputError(f"{opened.prefix}.json names no database; give --tdb_array")
@@ -259,25 +294,26 @@ def _database(opened: TrackModel, tdb_array: str | None) -> Database:
 
 
 def _pairs(
-    opened: TrackModel,
+    opened: GenomeModel,
     database: Database | None,
     celltype: Sequence[str] | None,
     assay: Sequence[str] | None,
+    *,
     all_missing: bool,
+    all_tracks: bool,
 ) -> list[Pair]:
-    opened.check(list(celltype or ()), list(assay or ()))
-    if not (celltype or assay or all_missing):
-        return []
-    wanted = [(c, a) for c in celltype or opened.main.celltypes for a in assay or opened.main.assays]
+    if all_tracks and (celltype or assay or all_missing):
+        raise InputError("--all_tracks is every pair; give it without --celltype, --assay and --all_missing")
+    wanted = opened.pairs(celltype, assay)
     if all_missing:
         assert database is not None
         there = {(track.dataset, track.attribute) for track in database.tracks}
-        wanted = [pair for pair in wanted if pair not in there]
-    return wanted
+        return [pair for pair in wanted if pair not in there]
+    return wanted if celltype or assay or all_tracks else []
 
 
 def _check_flags(
-    opened: TrackModel,
+    opened: GenomeModel,
     pairs: list[Pair],
     *,
     keep_arcsinh: bool,
@@ -285,9 +321,9 @@ def _check_flags(
     scores: str | None,
     plot_region: str | None,
 ) -> None:
-    if keep_arcsinh and opened.main.transformation != "arcsinh":
+    if keep_arcsinh and opened.transformation != "arcsinh":
         raise InputError(f"--keep_arcsinh: {opened.prefix} was trained on values without arcsinh")
-    if std and opened.main.n_models < 2:
+    if std and opened.n_models < 2:
         raise InputError(f"--std: {opened.prefix} is one model; expected one of gen_train --n_models 2 or more")
     for name, value in (("scores", scores), ("plot_region", plot_region)):
         if value is not None and not pairs:
@@ -319,7 +355,7 @@ def _split_existing(
 
 
 def _write_all(
-    opened: TrackModel,
+    opened: GenomeModel,
     pairs: list[Pair],
     pieces: list[Piece],
     folder: Path,
@@ -332,7 +368,7 @@ def _write_all(
     """Impute and write tracks, as many together as fit in memory: what they share is computed once."""
     kept = sum(piece.end - piece.first for piece in pieces) if judge is not None else 0
     together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (_BLOCK + kept)))
-    undo = opened.main.transformation == "arcsinh" and not keep_arcsinh
+    undo = opened.transformation == "arcsinh" and not keep_arcsinh
     values = len(pairs) * sum(piece.end - piece.first for piece in pieces)
     with progress("imputing", values, "bins") as advance:
         for first in range(0, len(pairs), together):
@@ -344,7 +380,10 @@ def _write_all(
                 files = [stack.enter_context(_bigwig(path, opened.sizes)) for path in paths]
                 deviations = [stack.enter_context(_bigwig(path, opened.sizes)) for path in spreads]
                 for piece in _blocks(pieces):
-                    found = opened.impute(group, piece)
+                    if std:
+                        found, deviation = opened.impute_with_std(group, piece)
+                    else:
+                        found = opened.impute(group, piece)
                     for place, pair in enumerate(group):
                         written = found[place]
                         if undo:
@@ -353,7 +392,7 @@ def _write_all(
                             written = np.maximum(written, 0)
                         _put(files[place], opened, piece, written)
                         if std:
-                            _put(deviations[place], opened, piece, opened.std(pair, piece))
+                            _put(deviations[place], opened, piece, deviation[place])
                         if judge is not None:
                             judge.take(pair, piece, found[place])
                     advance(found.size)
@@ -384,9 +423,9 @@ def _bigwig(path: Path, sizes: dict[str, int]) -> Iterator[Any]:
             file.close()
 
 
-def _put(file: Any, opened: TrackModel, piece: Piece, values: np.ndarray) -> None:
+def _put(file: Any, opened: GenomeModel, piece: Piece, values: np.ndarray) -> None:
     """Write bins of a chromosome, in order; those without a value are left out."""
-    bin, size = opened.main.bin, opened.sizes[piece.chromosome]
+    bin, size = opened.bin, opened.sizes[piece.chromosome]
     there = np.flatnonzero(np.isfinite(values))
     for run in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
         if not len(run):

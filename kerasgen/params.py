@@ -30,6 +30,11 @@ def read_params(words: Sequence[str]) -> dict[str, tuple[str, str]]:
     return result
 
 
+def files(words: Sequence[str]) -> list[str]:
+    """Those of the words of ``--model_params`` that name files."""
+    return [word for word in words if "=" not in word]
+
+
 def settings(params: Sequence[str] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What ``--model_params`` says, each in the type of its default.
 

@@ -1,10 +1,11 @@
-"""A trained Avocado of one or of many chromosomes, as one model."""
+"""Models that give tracks in bins of a genome; of these, an Avocado of one or of many chromosomes, as one model."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -33,54 +34,61 @@ class Piece(NamedTuple):
     end: int
 
 
-class TrackModel:
-    """What ``gen_train --architecture_spec avocado`` wrote: the model, and with ``--per_chromosome`` those of others.
+class GenomeModel(ABC):
+    """A trained model that gives values of tracks in the bins of a genome.
 
     Args:
-        prefix: ``P``, or ``P.keras``.
-
-    Attributes:
         prefix: ``P``.
         document: ``P.json``.
-        main: the model that network, cell types and assays were learned in.
-        sizes: chromosome to bp, of all that the database had.
-
-    Raises:
-        MissingFileError: a file is missing.
-        InputError: another family's model, or files that do not belong together.
+        sizes: chromosome to bp, of all that the database has.
+        bin: bp a bin.
+        transformation: ``"arcsinh"`` or ``"None"``: what the values that it gives have been through.
+        n_models: models whose mean it gives.
     """
 
-    def __init__(self, prefix: str | Path) -> None:
-        opened = bundle.open_bundle(prefix)
-        self.prefix, self.document = str(opened.prefix), opened.config
-        family = self.document.get("kind") or self.document.get("architecture", {}).get("name")
-        if family != "avocado":
-            raise InputError(f"{bundle.path_of(self.prefix, 'json')}: a model of family {family}; expected an Avocado")
-        from kerasgen.imputation.avocado import Avocado
-
-        self.main: Avocado = Avocado.load(self.prefix)
-        bin = self.main.bin
-        # A model saved in Python knows no sizes but those of its bins.
-        own = {s.chromosome: (s.end - s.first) * bin for s in self.main.stretches}
-        self.sizes: dict[str, int] = self.document.get("chromosomes", own)
-        self._further: list[str] = self.document.get("chromosome_models", [])
-        self._open: tuple[str, Avocado] | None = None
+    def __init__(
+        self,
+        prefix: str,
+        document: dict[str, Any],
+        sizes: dict[str, int],
+        bin: int,
+        transformation: str,
+        n_models: int,
+    ) -> None:
+        self.prefix, self.document, self.sizes = prefix, document, sizes
+        self.bin, self.transformation, self.n_models = bin, transformation, n_models
 
     @property
+    @abstractmethod
     def chromosomes(self) -> list[str]:
         """Chromosomes that can be imputed, in the order of the database."""
-        known = {stretch.chromosome for stretch in self.main.stretches} | set(self._further)
-        return [name for name in self.sizes if name in known]
 
     @property
-    def held_out(self) -> list[Pair]:
-        """Tracks that were held out for testing."""
-        return [(celltype, assay) for celltype, assay in self.document.get("held_out", [])]
+    @abstractmethod
+    def celltypes(self) -> list[str]:
+        """Cell types that it knows."""
 
     @property
-    def validated_on(self) -> list[Pair]:
-        """Tracks that the best epoch was chosen by."""
-        return [(celltype, assay) for celltype, assay in self.document.get("validated_on", [])]
+    @abstractmethod
+    def assays(self) -> list[str]:
+        """Assays that it knows."""
+
+    @abstractmethod
+    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+        """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
+
+    @abstractmethod
+    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`impute` gives, and the standard deviation between the models of an ensemble, likewise."""
+
+    def pairs(self, celltypes: Sequence[str] | None, assays: Sequence[str] | None) -> list[Pair]:
+        """Each of some cell types in each of some assays; all of a side that is not given.
+
+        Raises:
+            InputError: an unknown name, or one given twice.
+        """
+        self.check(celltypes or (), assays or ())
+        return [(celltype, assay) for celltype in celltypes or self.celltypes for assay in assays or self.assays]
 
     def bins(self, chromosome: str) -> int:
         """Bins of a chromosome.
@@ -92,35 +100,13 @@ class TrackModel:
             raise InputError(
                 f"{self.prefix}: knows no chromosome {chromosome!r}; expected one of {', '.join(self.chromosomes[:12])}"
             )
-        return -(-self.sizes[chromosome] // self.main.bin)
+        return -(-self.sizes[chromosome] // self.bin)
 
-    def of(self, chromosome: str) -> tuple[Avocado, int]:
-        """The model of a chromosome, and the place of its first bin there; one further model is open at a time."""
-        for stretch in self.main.stretches:
-            if stretch.chromosome == chromosome:
-                return self.main, stretch.first
-        if self._open is None or self._open[0] != chromosome:
-            from kerasgen.imputation.avocado import Avocado
-
-            self._open = None
-            self._open = chromosome, Avocado.load(f"{self.prefix}.{chromosome}")
-        return self._open[1], 0
-
-    def impute(self, pairs: list[Pair], piece: Piece) -> np.ndarray:
-        """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
-        model, origin = self.of(piece.chromosome)
-        return model.impute(pairs, origin + piece.first, origin + piece.end)
-
-    def std(self, pair: Pair, piece: Piece) -> np.ndarray:
-        """Standard deviation between the models of an ensemble, ``(bins,) float32``."""
-        model, origin = self.of(piece.chromosome)
-        return model.predict_std(*pair, origin + piece.first, origin + piece.end)
-
-    def check(self, celltypes: list[str], assays: list[str]) -> None:
+    def check(self, celltypes: Sequence[str], assays: Sequence[str]) -> None:
         """Raise :class:`InputError` for a name that the model does not know, or one given twice."""
         for what, names, known in (
-            ("cell type", celltypes, self.main.celltypes),
-            ("assay", assays, self.main.assays),
+            ("cell type", celltypes, self.celltypes),
+            ("assay", assays, self.assays),
         ):
             for name in names:
                 if name not in known:
@@ -164,12 +150,103 @@ class TrackModel:
                 f"{chromosome}:{start:,}-{end:,}: expected a range of one base or more within 0 to {size:,}, "
                 "the chromosome's end"
             )
-        bin = self.main.bin
-        return Piece(chromosome, start // bin, -(-end // bin))
+        return Piece(chromosome, start // self.bin, -(-end // self.bin))
 
     def _size(self, chromosome: str) -> int:
         self.bins(chromosome)
         return self.sizes[chromosome]
+
+
+class TrackModel(GenomeModel):
+    """What ``gen_train --architecture_spec avocado`` wrote: the model, and with ``--per_chromosome`` those of others.
+
+    Args:
+        prefix: ``P``, or ``P.keras``.
+
+    Attributes:
+        main: the model that network, cell types and assays were learned in.
+
+    Raises:
+        MissingFileError: a file is missing.
+        InputError: another family's model, or files that do not belong together.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        opened = bundle.open_bundle(prefix)
+        family = family_of(opened)
+        if family != "avocado":
+            raise InputError(
+                f"{bundle.path_of(opened.prefix, 'json')}: a model of family {family}; expected an Avocado"
+            )
+        from kerasgen.imputation.avocado import Avocado
+
+        self.main: Avocado = Avocado.load(opened.prefix)
+        bin = self.main.bin
+        # A model saved in Python knows no sizes but those of its bins.
+        own = {s.chromosome: (s.end - s.first) * bin for s in self.main.stretches}
+        sizes = opened.config.get("chromosomes", own)
+        super().__init__(
+            str(opened.prefix), opened.config, sizes, bin, self.main.transformation, self.main.n_models
+        )  # fmt: skip
+        self._further: list[str] = self.document.get("chromosome_models", [])
+        self._open: tuple[str, Avocado] | None = None
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Chromosomes that can be imputed, in the order of the database."""
+        known = {stretch.chromosome for stretch in self.main.stretches} | set(self._further)
+        return [name for name in self.sizes if name in known]
+
+    @property
+    def celltypes(self) -> list[str]:
+        """Cell types that it knows."""
+        return self.main.celltypes
+
+    @property
+    def assays(self) -> list[str]:
+        """Assays that it knows."""
+        return self.main.assays
+
+    @property
+    def held_out(self) -> list[Pair]:
+        """Tracks that were held out for testing."""
+        return [(celltype, assay) for celltype, assay in self.document.get("held_out", [])]
+
+    @property
+    def validated_on(self) -> list[Pair]:
+        """Tracks that the best epoch was chosen by."""
+        return [(celltype, assay) for celltype, assay in self.document.get("validated_on", [])]
+
+    def of(self, chromosome: str) -> tuple[Avocado, int]:
+        """The model of a chromosome, and the place of its first bin there; one further model is open at a time."""
+        for stretch in self.main.stretches:
+            if stretch.chromosome == chromosome:
+                return self.main, stretch.first
+        if self._open is None or self._open[0] != chromosome:
+            from kerasgen.imputation.avocado import Avocado
+
+            self._open = None
+            self._open = chromosome, Avocado.load(f"{self.prefix}.{chromosome}")
+        return self._open[1], 0
+
+    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+        """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
+        model, origin = self.of(piece.chromosome)
+        return model.impute(pairs, origin + piece.first, origin + piece.end)
+
+    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
+        return self.impute(pairs, piece), np.stack([self.std(pair, piece) for pair in pairs])
+
+    def std(self, pair: Pair, piece: Piece) -> np.ndarray:
+        """Standard deviation between the models of an ensemble, ``(bins,) float32``."""
+        model, origin = self.of(piece.chromosome)
+        return model.predict_std(*pair, origin + piece.first, origin + piece.end)
+
+
+def family_of(opened: bundle.Bundle) -> str | None:
+    """The family of a bundle's model; None of one from a file of the user's."""
+    return opened.config.get("kind") or opened.config.get("architecture", {}).get("name")
 
 
 def parse_region(text: str) -> tuple[str, int, int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,16 @@ import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
-from kerasgen import backend, bundle
+from kerasgen import backend, bundle, checkpoint, params
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.database import Database
+from kerasgen.learned import FILE, Learned
 from kerasgen.training import TrainingResult
 
 if TYPE_CHECKING:
     from kerasgen.imputation.avocado import Avocado
+
+    Learning = Callable[[], tuple[Avocado, list[dict[str, float]]]]
 
 log = logging.getLogger("kerasgen")
 
@@ -47,12 +49,14 @@ def train_avocado(
     patience: int | None = None,
     per_chromosome: bool = False,
     seed: int = 1234,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> TrainingResult:
     """Train an Avocado, a model that imputes tracks from tracks, and write it as a bundle.
 
     Writes ``P.keras``, ``P.npz`` (factors of the genome), ``P.json`` and ``P.log.csv`` (a row an epoch); with
-    ``per_chromosome`` the same for each further chromosome, ``P.<chromosome>.keras`` and so on.
+    ``per_chromosome`` the same for each further chromosome, ``P.<chromosome>.keras`` and so on. They appear when all
+    chromosomes are learned; until then what is learned lies in ``P.state/``.
 
     Args:
         tdb_array: path or URI of the database; it needs no sequence.
@@ -73,19 +77,23 @@ def train_avocado(
         per_chromosome: learn network, cell types and assays from ``train_chroms``, then of each other chromosome its
             genome factors, all else frozen. One chromosome's tracks are in memory at a time.
         seed: of everything random.
-        overwrite: replace what an earlier run wrote.
+        resume: of ``per_chromosome``: go on with an interrupted training; neither the network nor a chromosome that
+            was finished is learned again. All flags and the database must be as they were.
+        overwrite: replace what an earlier run wrote, and begin an interrupted training anew.
 
     Raises:
-        InputError: wrong flags, names or files; nothing has been written then.
-        RunError: the loss is not a number.
+        InputError: wrong flags, names or files, nothing to resume or another training; nothing has been written then.
+        RunError: the loss is not a number, or training was interrupted and can be resumed.
     """
     flags: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()
     }
     if not storage.is_remote(tdb_array):
         flags["tdb_array"] = str(Path(tdb_array).resolve())
-    _refuse_existing(model_prefix, overwrite)
+    if resume and not per_chromosome:
+        raise InputError("--resume: an Avocado is resumed chromosome by chromosome; expected it with --per_chromosome")
     database = Database(flags["tdb_array"])
+    learned = Learned.of(flags, checkpoint.circumstances(database.commit, params.files(model_params or ())))
     held, validating = (_pairs(database, f"--{name}", flags[name]) for name in ("hold_out", "validate_on"))
     twice = [pair for pair in held if pair in validating]
     if twice:
@@ -97,18 +105,20 @@ def train_avocado(
 
     backend.load()
     from kerasgen.imputation.avocado import Avocado
+    from kerasgen.imputation.settings import resolve
 
-    tracks = from_database(
-        database, celltypes=celltypes, assays=assays, bin=bin, chroms=train_chroms, transformation=transformation,
-        leave_out={*held, *validating},
-    )  # fmt: skip
-    _refuse_unlearned(tracks, [*held, *validating])
-    valid = _one_by_one(database, validating, tracks) if validating else None
-    began = time.monotonic()
-    model = Avocado(
-        tracks.celltypes, tracks.assays, preset=preset, n_models=n_models, seed=seed, **settings
-    )  # fmt: skip
-    rows = model.fit(tracks, valid, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling, patience=patience)
+    def learn() -> tuple[Avocado, list[dict[str, float]]]:
+        tracks = from_database(
+            database, celltypes=celltypes, assays=assays, bin=bin, chroms=train_chroms, transformation=transformation,
+            leave_out={*held, *validating},
+        )  # fmt: skip
+        _refuse_unlearned(tracks, [*held, *validating])
+        valid = _one_by_one(database, validating, tracks) if validating else None
+        model = Avocado(tracks.celltypes, tracks.assays, preset=preset, n_models=n_models, seed=seed, **settings)
+        learned.begin()
+        rows = model.fit(tracks, valid, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling, patience=patience)
+        return model, rows
+
     document = {
         "run": flags,
         "architecture": {"name": architecture_spec},
@@ -118,12 +128,37 @@ def train_avocado(
         "database": {"uri": database.uri, "commit": database.commit},
         "chromosome_models": further,
     }
-    for name, other in chromosome_models(model, database, further, tracks.pairs, epochs, epoch_size):
-        other.save(f"{model_prefix}.{name}", {**document, "chromosome_models": []})
-    # What others look for comes last, when all that it names is there.
-    model.save(model_prefix, document)
+    if per_chromosome:
+        with checkpoint.resumable(model_prefix, FILE):
+            _learn_each(learned, learn, database, document)
+        learned.publish()
+        rows = learned.rows
+    else:
+        model, rows = learn()
+        model.save(model_prefix, document)
     _write_log(model_prefix, rows)
-    return _result(model_prefix, rows, epochs or model.settings.n_epochs, time.monotonic() - began)
+    return _result(model_prefix, rows, epochs or resolve(preset, **settings).n_epochs, learned.seconds)
+
+
+def _learn_each(learned: Learned, learn: Learning, database: Database, document: dict[str, Any]) -> None:
+    """Learn the network, then each chromosome; what an interrupted training has learned is taken as it is."""
+    from kerasgen.imputation.avocado import Avocado
+
+    model = None
+    if learned.rows:
+        log.info("resuming: network learned, and %d chromosome(s)", len(learned.chromosomes))
+    else:
+        model, rows = learn()
+        model.save(learned.prefix, document)
+        learned.add_network(rows)
+    missing = [name for name in document["chromosome_models"] if name not in learned.chromosomes]
+    if not missing:
+        return
+    model = model or Avocado.load(learned.prefix)
+    how = {name: document["run"][name] for name in ("epochs", "epoch_size")}
+    for name, other in chromosome_models(model, database, missing, model.experiments, **how):
+        other.save(f"{learned.prefix}.{name}", {**document, "chromosome_models": []})
+        learned.add_chromosome(name)
 
 
 def chromosome_models(
@@ -167,7 +202,6 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
 
 def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     """``--model_params`` and flags that are settings too; what no model could have is refused here already."""
-    from kerasgen import params
     from kerasgen.imputation.settings import Settings, resolve
 
     # A setting that is not given by default is a number.
@@ -185,12 +219,6 @@ def _patience(patience: int | None, validating: Sequence[Pair]) -> int | None:
     if patience is not None and not validating:
         raise InputError("--patience needs tracks to judge by; give --validate_on CELLTYPE:ASSAY")
     return patience
-
-
-def _refuse_existing(prefix: str, overwrite: bool) -> None:
-    path = bundle.path_of(prefix, "json")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; --overwrite begins anew")
 
 
 def _pairs(database: Database, flag: str, words: Sequence[str] | None) -> list[Pair]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.cores import cores
 from db_ingest.errors import InputError
-from kerasgen import backend, bundle, checkpoint
+from kerasgen import backend, bundle, checkpoint, params
 from kerasgen import spec as specs
 from kerasgen.batches import BatchBuilder
 from kerasgen.database import Database
@@ -310,13 +309,8 @@ def absolute_paths(flags: Mapping[str, Any]) -> dict[str, str]:
 def _circumstances(database: Database, flags: dict[str, Any]) -> dict[str, Any]:
     """What else a resumed training must find as it was: the data and the backend."""
     files = [flags[name] for name in _PATHS[1:] if flags[name]]
-    files += [word for word in flags["model_params"] or () if "=" not in word]
-    sums = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files if Path(name).is_file()}
-    return {
-        "database commit": database.commit,
-        "contents of files": sums,
-        "KERAS_BACKEND": _backend(),
-    }
+    files += params.files(flags["model_params"] or ())
+    return checkpoint.circumstances(database.commit, files)
 
 
 def _backend() -> str:
@@ -325,21 +319,9 @@ def _backend() -> str:
 
 def _state(flags: dict[str, Any], circumstances: dict[str, Any]) -> _State | None:
     """The state to resume from; refuses to resume another run or to overwrite one silently."""
-    prefix = flags["model_prefix"]
-    if flags["resume"] and flags["overwrite"]:
-        raise InputError("give --resume to go on or --overwrite to begin anew, not both")
-    if flags["resume"]:
-        state = checkpoint.load(prefix)
-        may_change = _MAY_CHANGE - ({"epochs"} if flags["lr_schedule"] == "cosine" else set())
-        for name, value in {**flags, **circumstances}.items():
-            if name not in may_change and value != state[1].get(name):
-                label = f"--{name}" if name in flags else name
-                raise InputError(
-                    f"--resume: {label} was {state[1].get(name)!r} when this training began and is now {value!r}; "
-                    "resume with all as it was, or --overwrite to begin anew"
-                )
-        return state
-    for path in (bundle.path_of(prefix, "keras"), bundle.path_of(prefix, "state")):
-        if path.exists() and not flags["overwrite"]:
-            raise InputError(f"{path}: exists; --resume goes on with its training, --overwrite begins anew")
-    return None
+    if not checkpoint.resuming(flags):
+        return None
+    state = checkpoint.load(flags["model_prefix"])
+    may_change = _MAY_CHANGE - ({"epochs"} if flags["lr_schedule"] == "cosine" else set())
+    checkpoint.require_same(state[1], flags, circumstances, may_change)
+    return state

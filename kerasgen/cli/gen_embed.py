@@ -15,7 +15,10 @@ _OUT, _PCA = "what is written", "principal components"
 
 _FLAGS = {
     **FLAGS,
-    "load_model_hdf5": Flag("P.keras of a trained Epi-LSTM or Avocado; its bundle lies beside it", metavar="P.keras"),
+    "load_model_hdf5": Flag(
+        "P.keras of a trained Epi-LSTM or Avocado; its bundle lies beside it. Of an ensemble, its first model embeds",
+        metavar="P.keras",
+    ),
     "pca": Flag("instead: fit so many principal components and embed by them", int, group=_PCA, metavar="N"),
     "model_prefix": Flag("with --pca: P of the bundle that is written, P.keras and P.json", group=_PCA, metavar="P"),
     "celltypes": Flag("with --pca: datasets (default: all with one of the assays)", many=True, group=_PCA),

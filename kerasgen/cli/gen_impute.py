@@ -49,7 +49,8 @@ COMMAND = Command(
     report=_report,
     epilog=(
         "examples: gen_impute --model out/avocado -c E117 -a H3K4me3 --scores out/scores. "
-        "gen_impute --model out/avocado --all_missing --out_dir imputed"
+        "gen_impute --model out/avocado --all_missing --out_dir imputed. "
+        "The tracks that an Epi-LSTM was trained on, as it gives them back: gen_impute --model out/epilstm --all --std"
     ),
 )
 

@@ -49,11 +49,17 @@ TRACK_FLAGS: dict[str, Flag] = {
         "its genome factors with all else frozen",
         group=_TRAINING,
     ),
+    "resume": Flag(
+        "with --per_chromosome: go on with an interrupted training; what was learned, the network and each finished "
+        "chromosome, is not learned again; all other flags as they were",
+        group=_RUNNING,
+    ),
     "overwrite": Flag("replace what an earlier run wrote", group=_RUNNING),
-    "model": Flag("P of a trained model, or its P.keras", group=_FILES, metavar="P"),
+    "model": Flag("P of a trained Avocado or Epi-LSTM, or its P.keras", group=_FILES, metavar="P"),
     "celltype": Flag("impute tracks of these cell types", many=True, also=["-c"], group=_DATA, metavar="CELLTYPE"),
     "assay": Flag("impute tracks of these assays", many=True, also=["-a"], group=_DATA, metavar="ASSAY"),
     "all_missing": Flag("impute every pair that the database has no track of", also=["--all-missing"], group=_DATA),
+    "all_tracks": Flag("every pair that the model knows; of an Epi-LSTM, all its tracks", also=["--all"], group=_DATA),
     "chrom": Flag("chromosomes to impute (default: all that the model knows)", many=True, group=_PLACE,
                   metavar="CHROM"),
     "start": Flag("with one --chrom: first base, 0-based; bins are imputed whole", int, group=_PLACE, metavar="BP"),
@@ -105,5 +111,16 @@ AUTOENCODER_FLAGS: dict[str, Flag] = {
     "batch_size": Flag("stretches read side by side, frame by frame", int, group=_RUNNING),
     "learning_rate": Flag("of Adam, at the start; it falls to 0 at the last epoch", float, group=_TRAINING),
     "patience": Flag("end after so many epochs without a better validation loss", int, group=_TRAINING),
+    "n_models": Flag(
+        "models of an ensemble: the mean of their reconstructed tracks, and its spread, are what gen_impute writes; "
+        "codes are those of the first",
+        int,
+        group=_MODEL,
+    ),
+    "resume": Flag(
+        "go on with an interrupted training, after the last epoch that it finished; all other flags as they were, but "
+        "--patience",
+        group=_RUNNING,
+    ),
 }  # fmt: skip
 """Those of an autoencoder of all tracks, explained anew where they mean something else to it."""

@@ -56,24 +56,24 @@ class Coder:
         most = max(1, min(_MOST_LANES, _MOST_VALUES // (self._lane * tracks)))
         self._lanes = -(-wanted // -(-wanted // most))
 
-    def run(self, read: Read, bins: int) -> Iterator[tuple[int, np.ndarray]]:
+    def run(self, read: Read, bins: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Codes, or reconstructions in normalised units, of a chromosome.
 
         Args:
             read: gives its bins.
             bins: how many it has.
+            start, end: the bins wanted, half-open; None for the last.
 
         Yields:
-            First bin, and ``(bins, width) float32`` of a stretch; codes are NaN in bins where no track has a value.
+            First bin, and ``(bins, width) float32`` of a stretch; NaN in bins where no track has a value.
         """
-        wide = self._lanes * self._lane
-        for first in range(0, bins, wide):
-            last = min(first + wide, bins)
+        wide, stop = self._lanes * self._lane, bins if end is None else end
+        for first in range(start // self._lane * self._lane, stop, wide):
+            low, high = max(start - first, 0), min(stop - first, wide)
             found, known = self._block(read, first, bins)
-            values = found[: last - first]
-            if not self._reconstruct:
-                values[~known[: last - first]] = np.nan
-            yield first, values
+            values = found[low:high]
+            values[~known[low:high]] = np.nan
+            yield first + low, values
 
     def _block(self, read: Read, first: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """Results of as many lanes as are run side by side, and which of their bins have any value."""

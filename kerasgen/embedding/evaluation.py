@@ -16,29 +16,32 @@ if TYPE_CHECKING:
 
 
 def reconstructions(
-    model: keras.Model, normalisation: Normalisation, tracks: BinnedTracks, stretches: Sequence[Stretch]
-) -> Iterator[tuple[int, np.ndarray]]:
+    models: Sequence[keras.Model], normalisation: Normalisation, tracks: BinnedTracks, stretches: Sequence[Stretch]
+) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Reconstruct stretches from nothing but their own bins.
 
     Args:
-        model: what :func:`architectures.epilstm.build` made.
-        normalisation: of its tracks.
-        tracks: the tracks that it takes.
+        models: of an ensemble, or one; each what :func:`architectures.epilstm.build` made.
+        normalisation: of their tracks.
+        tracks: the tracks that they take.
         stretches: of these.
 
     Yields:
-        Column of the first bin, and ``(tracks, bins) float32`` in the units of the tracks.
+        Column of the first bin, and of each model ``(tracks, bins) float32`` in the units of the tracks; NaN where no
+        track has a value.
     """
     from kerasgen.embedding.coding import Coder
 
-    coder = Coder(model, normalisation, max(s.end - s.first for s in stretches), reconstruct=True)
+    longest = max(s.end - s.first for s in stretches)
+    coders = [Coder(model, normalisation, longest, reconstruct=True) for model in models]
     for stretch in stretches:
 
         def read(low: int, high: int, begin: int = stretch.first) -> np.ndarray:
             return tracks.values[:, begin + low : begin + high]
 
-        for first, values in coder.run(read, stretch.end - stretch.first):
-            yield stretch.first + first, normalisation.undo(values)
+        bins = stretch.end - stretch.first
+        for together in zip(*(coder.run(read, bins) for coder in coders), strict=True):
+            yield stretch.first + together[0][0], [normalisation.undo(values) for _, values in together]
 
 
 def r_squared(
@@ -57,18 +60,33 @@ def r_squared(
         model, normalisation, tracks, stretches: see :func:`reconstructions`.
         scaled: the units, where models of several normalisations are compared; else the model's own.
     """
+    return r_squared_of_mean([model], normalisation, tracks, stretches, scaled)[0]
+
+
+def r_squared_of_mean(
+    models: Sequence[keras.Model],
+    normalisation: Normalisation,
+    tracks: BinnedTracks,
+    stretches: Sequence[Stretch],
+    scaled: Normalisation | None = None,
+) -> tuple[float, list[float]]:
+    """What :func:`r_squared` gives, of the mean of the reconstructions of several models, and of each model's."""
     scaled = scaled or normalisation
-    error = np.zeros(len(tracks.pairs))
-    number, total, squares = np.zeros_like(error), np.zeros_like(error), np.zeros_like(error)
-    for first, found in reconstructions(model, normalisation, tracks, stretches):
-        values = tracks.values[:, first : first + found.shape[1]].astype(np.float64)
+    error = np.zeros((1 + len(models), len(tracks.pairs)))
+    number, total, squares = np.zeros((3, len(tracks.pairs)))
+    for first, each in reconstructions(models, normalisation, tracks, stretches):
+        values = tracks.values[:, first : first + each[0].shape[1]].astype(np.float64)
         known = ~np.isnan(values)
         # About the training mean, so that squares of large values do not cancel.
         values = np.where(known, values - scaled.mean[:, None], 0)
-        error += np.where(known, (found - scaled.mean[:, None] - values) ** 2, 0).sum(axis=1)
+        for row, found in zip(error, [np.mean(each, axis=0, dtype=np.float64), *each], strict=True):
+            row += np.where(known, (found - scaled.mean[:, None] - values) ** 2, 0).sum(axis=1)
         number += known.sum(axis=1)
         total += values.sum(axis=1)
         squares += (values**2).sum(axis=1)
     spread = squares - total**2 / np.maximum(number, 1)
     whole = (spread / scaled.scale**2).sum()
-    return float(1 - (error / scaled.scale**2).sum() / whole) if whole > 0 else math.nan
+    if not whole > 0:
+        return math.nan, [math.nan] * len(models)
+    of_mean, *of_each = (1 - (error / scaled.scale**2).sum(axis=1) / whole).tolist()
+    return of_mean, of_each

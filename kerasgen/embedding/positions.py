@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -10,13 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
 from kerasgen import backend
-from kerasgen.binned import Pair, stored_transformation
+from kerasgen.binned import stored_transformation
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
-from kerasgen.embedding.frames import Normalisation
+from kerasgen.embedding.inputs import Inputs
 
 _BLOCK = 2**18
 
@@ -61,7 +61,7 @@ def open_positions(found: Bundle, database: Database) -> Positions:
 
 
 class Codes:
-    """Codes of an autoencoder's bottleneck, computed from the tracks of a database.
+    """Codes of an autoencoder's bottleneck, computed from the tracks of a database; of an ensemble, the first model's.
 
     Args:
         found: the bundle of an Epi-LSTM.
@@ -72,59 +72,27 @@ class Codes:
     """
 
     def __init__(self, found: Bundle, database: Database) -> None:
-        config = found.config
-        self._found, self._database = found, database
-        self.bin: int = config["bin"]
-        self.components: int = config["architecture"]["config"]["bottleneck"]
-        self._transformation: str = config["transformation"]
-        self._normalisation = Normalisation.from_json(config["normalisation"])
-        self._tracks = [self._track((celltype, assay)) for celltype, assay in config["tracks"]]
-        having = {name for track in self._tracks for name in track.checksums}
-        self.chromosomes = tuple(name for name in database.genome.names if name in having)
-
-    def _track(self, pair: Pair) -> Track:
-        where = f"{self._database.uri}: {pair[0]}/{pair[1]}"
-        track = next(
-            (t for t in self._database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"), None
-        )
-        if track is None:
-            raise InputError(f"{where}: no such track; expected all that {self._found.model_path} was trained on")
-        if self.bin % track.bin:
-            raise InputError(f"{where}: measured in bins of {track.bin} bp; {self._found.model_path} takes {self.bin}")
-        if stored_transformation(track) not in ("None", self._transformation):
-            raise InputError(
-                f"{where}: was ingested with transform {stored_transformation(track)}; "
-                f"{self._found.model_path} takes {self._transformation}"
-            )
-        return track
+        self._found, self._inputs = found, Inputs(found, database)
+        self.bin, self.chromosomes = self._inputs.bin, self._inputs.chromosomes
+        self.components: int = found.config["architecture"]["config"]["bottleneck"]
 
     def digest(self, chromosomes: Sequence[str]) -> str:
         """Changes when the model or the tracks do."""
         model = hashlib.sha256(self._found.model_path.read_bytes()).hexdigest()
-        values = [[t.bin, stored_transformation(t), *map(t.checksums.get, chromosomes)] for t in self._tracks]
+        values = [[t.bin, stored_transformation(t), *map(t.checksums.get, chromosomes)] for t in self._inputs.tracks]
         return hashlib.sha256(json.dumps([model, values, list(chromosomes)]).encode()).hexdigest()
 
     def load(self) -> None:
         """Load the model."""
         from kerasgen.embedding.coding import Coder
 
-        self._coder = Coder(self._found.load_model(), self._normalisation, max(map(self._bins, self.chromosomes)))
+        longest = max(map(self._inputs.bins, self.chromosomes))
+        self._coder = Coder(self._found.load_model(), self._inputs.normalisation, longest)
 
     def blocks(self, chromosome: str) -> Iterator[tuple[int, np.ndarray]]:
         """Read tracks and encode them, some stretches at a time."""
-
-        def read(low: int, high: int) -> np.ndarray:
-            values = np.empty((len(self._tracks), high - low), np.float32)
-            for row, track in zip(values, self._tracks, strict=True):
-                row[:] = self._database.bins([track], [chromosome], [low * self.bin], high - low, self.bin)[0, :, 0]
-                if stored_transformation(track) != self._transformation:
-                    np.arcsinh(row, out=row)
-            return values
-
-        yield from self._coder.run(read, self._bins(chromosome))
-
-    def _bins(self, chromosome: str) -> int:
-        return -(-self._database.genome.size(chromosome) // self.bin)
+        read = functools.partial(self._inputs.read, chromosome)
+        yield from self._coder.run(read, self._inputs.bins(chromosome))
 
 
 class Factors:

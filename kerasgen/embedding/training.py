@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,24 +16,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db_ingest import storage
-from db_ingest.errors import InputError, RunError
-from kerasgen import backend, bundle, folds
-from kerasgen.binned import BinnedTracks, Stretch, from_database
+from db_ingest.errors import InputError
+from kerasgen import backend, bundle, checkpoint, folds, params
+from kerasgen.binned import BinnedTracks, from_database
 from kerasgen.database import Database
-from kerasgen.embedding.frames import Normalisation, Parts, by_chromosomes, by_stretches, lay, named
+from kerasgen.embedding.frames import Normalisation, Parts, by_chromosomes, by_stretches, named
+from kerasgen.imputation.files import network_path
 from kerasgen.training import TrainingResult
 
 if TYPE_CHECKING:
     import keras
 
     from architectures.epilstm import Config
+    from kerasgen.embedding.fitting import Fitting
 
 log = logging.getLogger("kerasgen")
 
 FAMILY = "epilstm"
 
-_CLIP = 1.0
-"""Norm of all gradients together, at most."""
+_MAY_CHANGE = {"resume", "overwrite", "patience", "model_prefix"}
+"""What need not be as it was when training is resumed."""
 
 
 def train_epilstm(
@@ -49,11 +51,13 @@ def train_epilstm(
     validation_chroms: Sequence[str] | None = None,
     test_chroms: Sequence[str] | None = None,
     model_params: Sequence[str] | None = None,
+    n_models: int = 1,
     epochs: int = 20,
     batch_size: int = 64,
     learning_rate: float = 3e-3,
     patience: int = 5,
     seed: int = 1234,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> TrainingResult:
     """Train an Epi-LSTM on all tracks of a database, bin by bin, and write it as a bundle.
@@ -62,44 +66,58 @@ def train_epilstm(
     carried on. The loss is the mean squared error of the values that there are, normalised track by track. Where
     nothing else is said in ``model_params``, training begins at the principal components of the training bins.
 
+    The bundle is written when training is complete. Until then ``P.state/`` holds, after each epoch, what ``resume``
+    needs to end with the same models as an uninterrupted training.
+
     Args:
         tdb_array: path or URI of the database.
-        model_prefix: ``P`` of ``P.keras`` (best weights), ``P.json`` and ``P.log.csv``.
+        model_prefix: ``P`` of ``P.keras`` (best weights), ``P.json`` and ``P.log.csv``; of an ensemble also
+            ``P.2.keras`` and so on.
         architecture_spec: ``"epilstm"``.
         celltypes, assays, bin, transformation: which tracks and how they are read; see
             :func:`kerasgen.binned.from_database`.
         train_chroms, validation_chroms, test_chroms: chromosomes; where none is named, each chromosome is cut in three
             stretches with gaps: see :func:`kerasgen.embedding.frames.by_stretches`.
         model_params: settings of :class:`architectures.epilstm.Config`, ``name=value``.
+        n_models: models of an ensemble, of the seeds ``seed``, ``seed + 1`` and so on. The mean of their
+            reconstructions, and their spread, are what it gives; codes are those of the first.
         epochs: passes over the training bins at most; the learning rate falls to 0 at the last (a cosine).
         batch_size: lanes.
         learning_rate: of Adam, at the start.
         patience: end after so many epochs without a better validation loss.
         seed: of weights and of where frames begin.
-        overwrite: replace an earlier bundle.
+        resume: go on with an interrupted training. All flags but ``patience``, and the database, must be as they were.
+        overwrite: replace an earlier bundle, and begin an interrupted training anew.
+
+    Returns:
+        Of an ensemble, epochs and losses of its first model.
 
     Raises:
-        InputError: wrong flags or names, a track without a value in the training bins, a bundle that is there.
-        RunError: the loss is not a number.
+        InputError: wrong flags or names, a track without a value in the training bins, a bundle that is there, nothing
+            to resume or another training.
+        RunError: the loss is not a number, or training was interrupted and can be resumed.
     """
-    flags = dict(locals())
+    flags = _plain(locals())
     _check(flags)
-    database = Database(str(tdb_array))
+    database = Database(str(flags["tdb_array"]))
+    conditions = checkpoint.circumstances(database.commit, params.files(model_params or ()))
+    state = None
+    if checkpoint.resuming(flags):
+        state = checkpoint.load(model_prefix)
+        checkpoint.require_same(state[1], flags, conditions, _MAY_CHANGE)
     split = _split(database, train_chroms, validation_chroms, test_chroms)
     backend.load()
-    import keras
-
     from architectures import epilstm
-    from kerasgen.params import settings
+    from kerasgen.embedding.fitting import Fitting
 
-    params = settings(model_params, asdict(epilstm.Config()))
+    chosen = params.settings(model_params, asdict(epilstm.Config()))
     tracks, parts = _read(database, flags, split)
-    if params.setdefault("tracks", len(tracks.pairs)) != len(tracks.pairs):
+    if chosen.setdefault("tracks", len(tracks.pairs)) != len(tracks.pairs):
         raise InputError(
-            f"--model_params tracks={params['tracks']}: the database gives {len(tracks.pairs)}; leave it out"
+            f"--model_params tracks={chosen['tracks']}: the database gives {len(tracks.pairs)}; leave it out"
         )
     try:
-        config = epilstm.Config(**params)
+        config = epilstm.Config(**chosen)
     except ValueError as error:
         raise InputError(f"--model_params: {error}") from error
     if not any(np.isfinite(tracks.values[:, s.first : s.end]).any() for s in parts.validation):
@@ -110,12 +128,65 @@ def train_epilstm(
             "a bottleneck of %d compresses nothing of %d tracks; give fewer, such as --model_params bottleneck=%d",
             config.bottleneck, config.tracks, max(1, config.tracks // 4),
         )  # fmt: skip
-    keras.utils.set_random_seed(seed)
-    model = epilstm.build(config)
     normalisation = Normalisation.of(tracks, parts.train)
-    fitting = _Fitting(model, config, normalisation, tracks, parts, flags)
-    fitting.run(document(database, flags, config, model, normalisation, tracks, parts, split))
-    return fitting.result()
+    fitting = Fitting(config, normalisation, tracks, parts, flags, {**flags, **conditions})
+    if state is None:
+        checkpoint.discard(model_prefix)
+    else:
+        fitting.go_on(state[0], state[2])
+    with checkpoint.resumable(model_prefix):
+        models = fitting.models()
+    contents = document(database, flags, config, models[0], normalisation, tracks, parts, split)
+    _write(model_prefix, models, contents, fitting, explained(models, normalisation, tracks, parts))
+    checkpoint.discard(model_prefix)
+    best, seconds = fitting.best(0), fitting.progress.seconds
+    stopped = fitting.ended(0) or "no better validation loss for an earlier --patience"
+    return TrainingResult(Path(model_prefix), int(best["epoch"]), best["val_loss"], fitting.rows(0), stopped, seconds)
+
+
+def explained(
+    models: Sequence[keras.Model], normalisation: Normalisation, tracks: BinnedTracks, parts: Parts
+) -> dict[str, Any]:
+    """Shares of the variance of validation and test bins that models explain, as ``P.json`` holds them.
+
+    Returns:
+        ``r2``, of the mean of their reconstructions, and of several models ``r2_models``, a list of those of each.
+    """
+    from kerasgen.embedding.evaluation import r_squared_of_mean
+
+    of_mean: dict[str, float] = {}
+    of_each: list[dict[str, float]] = [{} for _ in models]
+    for part, stretches in (("validation", parts.validation), ("test", parts.test)):
+        if stretches:
+            of_mean[part], each = r_squared_of_mean(models, normalisation, tracks, stretches)
+            for shares, share in zip(of_each, each, strict=True):
+                shares[part] = share
+    of_mean, of_each = _known(of_mean), [_known(shares) for shares in of_each]
+    log.info("variance explained: %s", _listed(of_mean))
+    if len(models) == 1:
+        return {"r2": of_mean}
+    for number, shares in enumerate(of_each):
+        log.info("variance explained by model %d alone: %s", number + 1, _listed(shares))
+    return {"r2": of_mean, "r2_models": of_each}
+
+
+def _listed(shares: dict[str, float]) -> str:
+    return ", ".join(f"{part} {share:.3f}" for part, share in shares.items())
+
+
+def _write(
+    prefix: str, models: Sequence[keras.Model], contents: dict[str, Any], fitting: Fitting, shares: dict[str, Any]
+) -> None:
+    """Write the bundle; its files appear when all could be written, ``P.json`` last."""
+    document = {
+        **contents, "n_models": len(models), "best": fitting.best(0), "history": fitting.progress.history, **shares
+    }  # fmt: skip
+    with ExitStack() as writing:
+        # The last one entered is the first to be renamed.
+        about = writing.enter_context(storage.replacing(bundle.path_of(prefix, "json")))
+        for number, model in enumerate(models):
+            model.save(writing.enter_context(storage.replacing(network_path(prefix, number))))
+        about.write_text(bundle.as_json(document))
 
 
 def fit_pca(
@@ -145,7 +216,7 @@ def fit_pca(
     Raises:
         InputError: more components than tracks, or as :func:`train_epilstm`.
     """
-    flags = {**locals(), "model_params": None, "pca": components}
+    flags = _plain({**locals(), "model_params": None, "pca": components})
     del flags["components"]
     if components < 1:
         raise InputError(f"--pca {components}: expected 1 or more")
@@ -188,12 +259,9 @@ def document(
     """Contents of ``P.json`` that do not depend on how training goes."""
     import keras
 
-    run: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
-    if not storage.is_remote(str(run["tdb_array"])):
-        run["tdb_array"] = str(Path(run["tdb_array"]).resolve())
     return {
-        "run": run,
-        "architecture": {"name": run.get("architecture_spec", FAMILY), "config": asdict(config)},
+        "run": flags,
+        "architecture": {"name": flags.get("architecture_spec", FAMILY), "config": asdict(config)},
         "tracks": named(tracks.pairs),
         "bin": tracks.bin,
         "transformation": tracks.transformation,
@@ -207,134 +275,27 @@ def document(
     }
 
 
-def start_from_components(model: keras.Model, directions: np.ndarray) -> None:
-    """Let the direct paths of a model begin as principal components.
-
-    Args:
-        model: an Epi-LSTM with direct paths.
-        directions: ``(tracks, bottleneck) float32``.
-    """
-    code = model.get_layer("code_direct")
-    kernel = np.zeros(code.kernel.shape, np.float32)
-    kernel[: len(directions)] = directions
-    code.set_weights([kernel])
-    model.get_layer("reconstruction_direct").set_weights([directions.T])
-
-
-class _Fitting:
-    """A training from its first epoch to its last."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        config: Config,
-        normalisation: Normalisation,
-        tracks: BinnedTracks,
-        parts: Parts,
-        flags: dict[str, Any],
-    ) -> None:
-        import keras
-
-        from kerasgen.embedding import pca
-        from kerasgen.embedding.carrying import Carrying
-        from kerasgen.losses import MaskedMSE
-
-        self._model, self._config, self._flags = model, config, flags
-        self._normalisation, self._tracks, self._parts = normalisation, tracks, parts
-        self._values = normalisation.apply(tracks.values)
-        if config.direct and config.units:
-            start_from_components(model, pca.components(self._values, parts.train, config.bottleneck))
-        self._carrying = Carrying(model, flags["batch_size"])
-        self._optimizer = keras.optimizers.Adam(flags["learning_rate"], global_clipnorm=_CLIP)
-        self._carrying.compile(self._optimizer, loss=MaskedMSE())
-        self._rng = np.random.default_rng(flags["seed"])
-        self.history: list[dict[str, float]] = []
-        self.best, self.best_epoch = math.inf, 0
-        self.stopped, self.seconds = "", 0.0
-
-    def run(self, contents: dict[str, Any]) -> None:
-        """Train; writes the bundle whenever the validation loss is the best so far."""
-        from kerasgen.embedding.evaluation import r_squared
-        from kerasgen.fitting import write_log
-
-        prefix, epochs = self._flags["model_prefix"], self._flags["epochs"]
-        validation = self._frames(self._parts.validation, 0)
-        for epoch in range(epochs):
-            began = time.perf_counter()
-            row = self._epoch(epoch, validation)
-            self.seconds += time.perf_counter() - began
-            self.history.append(row)
-            if row["val_loss"] < self.best:
-                self.best, self.best_epoch = row["val_loss"], epoch
-                bundle.write_model(prefix, self._model)
-            best = self.history[self.best_epoch]
-            bundle.write_config(prefix, {**contents, "best": best, "history": self.history})
-            write_log(prefix, self.history)
-            if epoch - self.best_epoch >= self._flags["patience"]:
-                self.stopped = f"no better validation loss for {self._flags['patience']} epochs"
-                break
-        else:
-            self.stopped = f"all {epochs} epochs done"
-        best_model = bundle.load_model(bundle.path_of(prefix, "keras"))
-        held = {"validation": self._parts.validation, "test": self._parts.test}
-        explained = _known(
-            {
-                part: r_squared(best_model, self._normalisation, self._tracks, stretches)
-                for part, stretches in held.items()
-                if stretches
-            }
-        )
-        log.info("variance explained: %s", ", ".join(f"{part} {share:.3f}" for part, share in explained.items()))
-        bundle.write_config(prefix, {**contents, "best": best, "history": self.history, "r2": explained})
-
-    def result(self) -> TrainingResult:
-        """What the training made."""
-        prefix = Path(self._flags["model_prefix"])
-        return TrainingResult(prefix, self.best_epoch + 1, self.best, self.history, self.stopped, self.seconds)
-
-    def _epoch(self, epoch: int, validation: Any) -> dict[str, float]:
-        rate = self._flags["learning_rate"] * (1 + math.cos(math.pi * epoch / self._flags["epochs"])) / 2
-        self._optimizer.learning_rate.assign(rate)
-        began = time.perf_counter()
-        training = self._frames(self._parts.train, int(self._rng.integers(self._config.frame)))
-        fitted = self._carrying.fit(
-            training, validation_data=validation, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
-        )
-        row = {name: float(values[-1]) for name, values in fitted.history.items()}
-        if not all(map(math.isfinite, row.values())):
-            raise RunError(f"the loss of epoch {epoch + 1} is not a number; lower --learning_rate")
-        log.info(
-            "epoch %d/%d: loss %.4g  val_loss %.4g", epoch + 1, self._flags["epochs"], row["loss"], row["val_loss"]
-        )
-        return {
-            "epoch": epoch + 1,
-            **row,
-            "learning_rate": rate,
-            "seconds": round(time.perf_counter() - began, 2),
-        }
-
-    def _frames(self, stretches: Sequence[Stretch], skip: int) -> Any:
-        from kerasgen.embedding.carrying import Frames
-
-        config = self._config
-        lanes = lay(stretches, self._tracks.stretches, self._flags["batch_size"], config.frame, skip)
-        return Frames(self._values, lanes, config.frame, config.look_ahead, config.mask)
-
-
 def _known(shares: dict[str, float]) -> dict[str, float]:
     """Those that are defined: JSON has no NaN."""
     return {part: share for part, share in shares.items() if not math.isnan(share)}
 
 
+def _plain(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags as JSON gives them back, the database by its absolute path."""
+    plain: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
+    if not storage.is_remote(str(plain["tdb_array"])):
+        plain["tdb_array"] = str(Path(plain["tdb_array"]).resolve())
+    return plain
+
+
 def _check(flags: dict[str, Any]) -> None:
-    for name in ("epochs", "batch_size", "patience", "bin"):
+    for name in ("epochs", "batch_size", "patience", "bin", "n_models"):
         if flags[name] < 1:
             raise InputError(f"--{name} {flags[name]}: expected 1 or more")
     if flags["seed"] < 0 or flags["learning_rate"] <= 0:
         raise InputError(
             f"--seed {flags['seed']}, --learning_rate {flags['learning_rate']:g}: expected 0 or more, and above 0"
         )
-    _check_free(flags["model_prefix"], flags["overwrite"])
 
 
 def _check_free(prefix: str, overwrite: bool) -> None:

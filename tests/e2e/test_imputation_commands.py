@@ -286,7 +286,7 @@ def test_wrong_words_are_one_line_and_leave_nothing(folder, tmp_path, capsys, wo
         ("--bin 0", "bin 0: expected 1 or more bp"),
         ("--transformation None --hold_out E1:H3K4me3 --preset best", "invalid choice: 'best'"),
         ("--jitter 10", "--jitter is no flag of --architecture_spec avocado"),
-        ("--model_prefix PREFIX", "m.json: exists; --overwrite begins anew"),
+        ("--model_prefix PREFIX", "m.keras: exists; --overwrite replaces it"),
     ],
 )
 def test_training_refuses_wrong_words_in_one_line(folder, tmp_path, capsys, words, says):

@@ -237,6 +237,7 @@ def test_the_same_seed_gives_the_same_model_and_another_another(
         ({"model_params": ["bottleneck=0"]}, "bottleneck 0; expected 1 or more"),
         ({"celltypes": ["E9"]}, "no cell type 'E9'"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
+        ({"n_models": 0}, "--n_models 0: expected 1 or more"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"validation_chroms": ["chr1"]}, "--validation_chroms chr1: not in the genome"),
         ({"transformation": "log"}, "transformation 'log'"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyBigWig
@@ -26,7 +25,7 @@ class Model:
     sizes = SIZES
 
     def __init__(self, values: dict[str, np.ndarray], transformation: str = "arcsinh") -> None:
-        self.values, self.main = values, SimpleNamespace(bin=25, transformation=transformation)
+        self.values, self.bin, self.transformation = values, 25, transformation
 
     def impute(self, pairs: list[tuple[str, str]], piece: Piece) -> np.ndarray:
         rows = [PAIRS.index(pair) for pair in pairs]
@@ -74,7 +73,7 @@ def test_arcsinh_is_undone_and_what_is_then_below_zero_is_zero_and_counted(model
 
 
 def test_values_of_a_model_without_arcsinh_are_written_as_they_are(model, tmp_path):
-    model.main.transformation = "None"
+    model.transformation = "None"
     result, found = written(model, tmp_path, [Piece("chr10", 3, 5)])
     np.testing.assert_array_equal(found[0]["chr10"][75:125], np.repeat(model.values["chr10"][0, 3:5], 25))
     assert np.isnan(np.delete(found[0]["chr10"], range(75, 125))).all()
