@@ -32,7 +32,8 @@ class Config:
         n_context: further inputs, of other tracks at the place; 0 for none.
         n_layers: dense layers.
         n_nodes: units of each.
-        dropout: share of the genome factors that training sets to 0.
+        genome_dropout: share of the genome factors that training sets to 0.
+        dropout: likewise of each dense layer's units.
         residual: whether the network's output is added to the first of the further inputs.
     """
 
@@ -44,6 +45,7 @@ class Config:
     n_context: int = 0
     n_layers: int = 2
     n_nodes: int = 2048
+    genome_dropout: float = 0.0
     dropout: float = 0.0
     residual: bool = False
 
@@ -56,8 +58,9 @@ class Config:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 0")
         if not self.n_genome_factors and not self.n_context:
             raise ValueError("n_genome_factors and n_context are both 0: an output would not depend on the place")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout {self.dropout}: expected 0 to less than 1")
+        for name in ("genome_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 0 to less than 1")
         if self.residual and not self.n_context:
             raise ValueError("residual needs further inputs (n_context) whose first it is added to")
 
@@ -112,7 +115,8 @@ def build(config: Config) -> keras.Model:
     if config.n_genome_factors:
         genome = keras.Input((config.n_genome_factors,), name="genome")
         inputs.append(genome)
-        kept = layers.Dropout(config.dropout, name="genome_dropout")(genome) if config.dropout else genome
+        share = config.genome_dropout
+        kept = layers.Dropout(share, name="genome_dropout")(genome) if share else genome
         parts.append(layers.Dense(config.n_nodes, kernel_initializer=uniform(-limit, limit), name="dense_0")(kept))
     if config.n_context:
         context = keras.Input((config.n_context,), name="context")
@@ -127,7 +131,8 @@ def build(config: Config) -> keras.Model:
         )
     x = layers.Activation("relu", name="relu_0")(layers.Add(name="sum_0")(parts))
     for number in range(1, config.n_layers):
-        x = layers.Dense(config.n_nodes, activation="relu", name=f"dense_{number}")(x)
+        x = layers.Dense(config.n_nodes, activation="relu", name=f"dense_{number}")(_thinned(x, config, number - 1))
+    x = _thinned(x, config, config.n_layers - 1)
     with full_precision():
         if config.residual:
             change = layers.Dense(1, kernel_initializer="zeros", name="change")(x)
@@ -135,3 +140,7 @@ def build(config: Config) -> keras.Model:
         else:
             output = layers.Dense(1, name="y_pred")(x)
     return keras.Model(inputs, alone([output]), name="avocado")
+
+
+def _thinned(x: Any, config: Config, number: int) -> Any:
+    return layers.Dropout(config.dropout, name=f"dropout_{number}")(x) if config.dropout else x

@@ -1,6 +1,6 @@
 """Hold one track out, train on all others, impute it: errors beside those of what needs no training.
 
-Usage: table.py DATABASE --out PREFIX [--pairs E117.H3K4me3 ...] [--presets default published] [--seeds 0 1 2]
+Usage: table.py DATABASE --out PREFIX [--pairs E117.H3K4me3 ...] [--models default "default scaled=False"] [--seeds 0 1]
        table.py DATABASE --out PREFIX --scales
 
 Writes PREFIX.md and PREFIX.json and prints the table. Each row is one held-out track: mean squared error, the same over
@@ -22,6 +22,7 @@ from db_ingest import storage
 from kerasgen import Avocado, Database
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.imputation.scales import guess, likeness, measure
+from kerasgen.imputation.settings import from_words
 from kerasgen.scoring.imputation import baselines, score
 
 MEASURES = {"mse": "mse_global", "1obs": "mse_1obs", "1imp": "mse_1imp", "r": "pearson"}
@@ -34,11 +35,12 @@ def errors(observed: np.ndarray, imputed: np.ndarray) -> dict[str, float]:
     return {key: found[measure] for key, measure in MEASURES.items()}
 
 
-def trained(train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, preset: str, seed: int) -> np.ndarray:
+def trained(train: BinnedTracks, validation: BinnedTracks | None, held_out: Pair, model: str, seed: int) -> np.ndarray:
     """The track that a model imputes."""
-    model = Avocado(train.celltypes, train.assays, preset=preset, seed=seed)
-    model.fit(train, validation)
-    return model.predict(*held_out)
+    preset, *words = model.split()
+    avocado = Avocado(train.celltypes, train.assays, preset=preset, seed=seed, **from_words(words))
+    avocado.fit(train, validation)
+    return avocado.predict(*held_out)
 
 
 def scale_errors(tracks: BinnedTracks) -> tuple[float, float]:
@@ -61,7 +63,9 @@ def main() -> None:
     parser.add_argument("database")
     parser.add_argument("--out", required=True, help="prefix of the table's files")
     parser.add_argument("--pairs", nargs="+", default=BARS, help="tracks to hold out, one at a time")
-    parser.add_argument("--presets", nargs="+", default=["default"])
+    parser.add_argument(
+        "--models", nargs="+", default=["default"], help="each a preset, perhaps with settings: 'default scaled=False'"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--validation", help="a track that is not trained on either: training stops when it is best")
     parser.add_argument(
@@ -97,15 +101,15 @@ def main() -> None:
         for what, imputed in baselines(held_out, train.pairs, lambda pair, train=train: train.track(*pair)).items():
             add(name, what, imputed)
         chosen = None if validation is None else tracks.subset([validation])
-        for preset in flags.presets:
+        for model in flags.models:
             total = np.zeros(tracks.values.shape[1], np.float32)
             for seed in flags.seeds:
                 began = time.perf_counter()
-                imputed = trained(train, chosen, held_out, preset, seed)
-                add(name, f"{preset}, seed {seed}", imputed, time.perf_counter() - began)
+                imputed = trained(train, chosen, held_out, model, seed)
+                add(name, f"{model}, seed {seed}", imputed, time.perf_counter() - began)
                 total += imputed / len(flags.seeds)
             if len(flags.seeds) > 1:
-                add(name, f"{preset}, mean of {len(flags.seeds)} seeds", total)
+                add(name, f"{model}, mean of {len(flags.seeds)} seeds", total)
     storage.replace_bytes(f"{flags.out}.md", ("\n".join(lines) + "\n").encode())
     storage.replace_bytes(f"{flags.out}.json", json.dumps(rows, indent=1).encode())
 

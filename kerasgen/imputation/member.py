@@ -119,19 +119,17 @@ class Member:
         history: list[Row] = []
         best: tuple[float, int, Any] = (math.inf, 0, None)
         for epoch in range(epochs):
-            rate = settings.learning_rate
-            if settings.schedule == "cosine":
-                rate *= (1 + math.cos(math.pi * epoch / epochs)) / 2
-            losses = [self.step(trainer, next(source), rate, moves_genome) for _ in range(steps)]
+            rates = [self._rate(number / (epochs * steps)) for number in range(epoch * steps, (epoch + 1) * steps)]
+            losses = [self.step(trainer, next(source), rate, moves_genome) for rate in rates]
             row = {"epoch": epoch + 1, "loss": float(np.mean([keras.ops.convert_to_numpy(loss) for loss in losses]))}
             if not math.isfinite(row["loss"]):
-                raise RunError(f"the loss of epoch {epoch + 1} is not a number; lower the learning rate ({rate:g})")
+                raise RunError(f"the loss of epoch {epoch + 1} is not a number; lower the learning rate ({rates[0]:g})")
             if validation is not None:
                 self._settle(trainer)
                 row["val_loss"] = validation()
                 if row["val_loss"] < best[0]:
                     best = (row["val_loss"], epoch, self._snapshot(moves_genome))
-            history.append({**row, "learning_rate": rate})
+            history.append({**row, "learning_rate": rates[-1]})
             report(epoch, history[-1])
             if validation is not None and epoch - best[1] >= patience:
                 break
@@ -140,6 +138,11 @@ class Member:
             self._restore(best[2])
         self.genome.forget_moments()
         return history
+
+    def _rate(self, done: float) -> float:
+        """The learning rate when a share of all steps is done."""
+        whole = self.settings.learning_rate
+        return whole * (1 + math.cos(math.pi * done)) / 2 if self.settings.schedule == "cosine" else whole
 
     def trainer(self, learn: str = "all", first_new: int = 0) -> Trainer:
         """What steps the network; see :meth:`fit`."""
@@ -243,6 +246,7 @@ def _config(settings: Settings, n_celltypes: int, n_assays: int) -> avocado.Conf
         n_context=columns(n_assays) if settings.context else 0,
         n_layers=settings.n_layers,
         n_nodes=settings.n_nodes,
-        dropout=settings.genome_dropout,
+        genome_dropout=settings.genome_dropout,
+        dropout=settings.dropout,
         residual=settings.residual,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from db_ingest.errors import InputError
+from kerasgen import params
 
 SAMPLINGS = ("sequential", "permuted", "random")
 SCHEDULES = ("constant", "cosine")
@@ -25,6 +27,7 @@ class Settings:
         scaled: whether the model learns in units of each track's own mean and standard deviation; those of a track that
             was not measured are guessed from its cell type's and its assay's other tracks.
         genome_dropout: share of the genome's factors that each training step sets to 0.
+        dropout: likewise of each dense layer's units.
         track_dropout: share of the other tracks that each training sample does without.
         weight_decay: of the network's weights, as in AdamW.
         factor_decay: of the genome's factors in each step that touches them, as in AdamW.
@@ -32,7 +35,7 @@ class Settings:
         batch_size: positions a step.
         learning_rate: of Adam.
         genome_learning_rate: of the genome's factors; None for the same.
-        schedule: ``"constant"``, or ``"cosine"``, which takes the rates to 0 over the epochs asked for.
+        schedule: ``"constant"``, or ``"cosine"``, which takes the rates to 0 over the steps asked for.
         sampling: the order of positions: ``"sequential"``; ``"permuted"``, stretches of 200 bins in an order drawn anew
             for each pass; ``"random"``, each bin drawn on its own. Each position trains on one experiment drawn at
             random.
@@ -52,6 +55,7 @@ class Settings:
     residual: bool = False
     scaled: bool = False
     genome_dropout: float = 0.0
+    dropout: float = 0.0
     track_dropout: float = 0.0
     weight_decay: float = 0.0
     factor_decay: float = 0.0
@@ -70,7 +74,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} {value}: expected at least 1")
-        for name in ("genome_dropout", "track_dropout"):
+        for name in ("genome_dropout", "dropout", "track_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 to less than 1")
         for name in ("weight_decay", "factor_decay", "peak_weight"):
@@ -135,6 +139,16 @@ def resolve(preset: str, **given: Any) -> Settings:
         if name not in known:
             raise InputError(f"unknown setting {name!r}; expected one of {', '.join(sorted(known))}")
     return replace(Settings(**PRESETS[preset]), **{k: v for k, v in given.items() if v is not None})
+
+
+def from_words(words: Sequence[str] | None) -> dict[str, Any]:
+    """Settings as words of the command line, ``name=value`` or files of two columns.
+
+    Raises:
+        InputError: an unknown setting, or a value of another type than its own.
+    """
+    # A setting that is not given by default is a number.
+    return params.settings(words, {name: 0.0 if value is None else value for name, value in asdict(Settings()).items()})
 
 
 def to_json(settings: Settings) -> dict[str, Any]:

@@ -25,7 +25,8 @@ SMALL = {"n_celltypes": 5, "n_assays": 4, "n_celltype_factors": 3, "n_assay_fact
     [
         ({}, [(1,), (1,), (11,)]),
         ({"n_layers": 1}, [(1,), (1,), (11,)]),
-        ({"n_layers": 3, "dropout": 0.1}, [(1,), (1,), (11,)]),
+        ({"n_layers": 3, "genome_dropout": 0.1}, [(1,), (1,), (11,)]),
+        ({"n_nodes": 128, "dropout": 0.05}, [(1,), (1,), (11,)]),
         ({}, [(1,), (1,), (11,), (7,)]),
         ({"residual": True}, [(1,), (1,), (11,), (7,)]),
     ],
@@ -76,7 +77,8 @@ def test_the_first_layer_in_parts_is_one_dense_layer_of_all(most_one_hot: int, m
         ({"n_nodes": 0}, "n_nodes 0: expected at least 1"),
         ({"n_genome_factors": -1}, "n_genome_factors -1"),
         ({"n_genome_factors": 0}, "would not depend on the place"),
-        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"dropout": 1.0}, "^dropout 1.0"),
+        ({"genome_dropout": -0.1}, "genome_dropout -0.1"),
         ({"residual": True}, "residual needs further inputs"),
     ],
 )

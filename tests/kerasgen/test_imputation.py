@@ -115,6 +115,22 @@ def test_training_keeps_the_best_epoch_and_the_default_beats_the_mean_of_the_oth
     assert found == pytest.approx(history[best]["val_loss"], rel=1e-3)
 
 
+def test_the_rate_falls_step_by_step_to_nearly_0(tracks: dict) -> None:
+    model = Avocado(CELLTYPES, ASSAYS, **SEEING, learning_rate=0.01)
+    rates = [row["learning_rate"] for row in model.fit(tracks, n_epochs=2, epoch_size=5)]
+    # Each row has the rate of its epoch's last step: the 5th and the 10th of 10.
+    assert rates == pytest.approx([0.005 * (1 + np.cos(np.pi * done)) for done in (0.4, 0.9)])
+
+
+def test_dropout_thins_training_out_and_imputing_not(tracks: dict) -> None:
+    model = Avocado(CELLTYPES, ASSAYS, **SEEING, dropout=0.5)
+    model.fit(tracks, n_epochs=1, epoch_size=5)
+    np.testing.assert_array_equal(model.predict("E003", "H3K4me3"), model.predict("E003", "H3K4me3"))
+    without = Avocado(CELLTYPES, ASSAYS, **SEEING)
+    without.fit(tracks, n_epochs=1, epoch_size=5)
+    assert np.abs(model.predict("E003", "H3K4me3") - without.predict("E003", "H3K4me3")).max() > 1e-4
+
+
 @pytest.mark.parametrize("how", ["sequential", "permuted", "random"])
 def test_equal_seeds_give_equal_models(how: str, tracks: dict) -> None:
     found = []

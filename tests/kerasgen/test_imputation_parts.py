@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +19,7 @@ from kerasgen.imputation.genome import GenomeFactors
 from kerasgen.imputation.network import Imputer, Trainer
 from kerasgen.imputation.sampling import Experiments
 from kerasgen.imputation.scales import guess, likeness, measure
-from kerasgen.imputation.settings import Settings
+from kerasgen.imputation.settings import Settings, resolve
 
 pytestmark = pytest.mark.backend
 
@@ -301,3 +304,12 @@ def test_a_missing_value_counts_nothing_and_a_high_one_more() -> None:
         drawn = values[row, made.positions]
         np.testing.assert_array_equal(counted, np.where(np.isnan(drawn), 0, 1 + drawn / 2))
         np.testing.assert_array_equal(observed, np.nan_to_num(values[row, made.positions]))
+
+
+def test_the_settings_in_the_docs_are_those_of_the_presets() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "imputation.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| .", text, re.MULTILINE)
+    presets = [asdict(resolve(name)) for name in ("published", "default")]
+    assert {name: tuple(values) for name, *values in rows} == {
+        name: tuple(str(preset[name]) for preset in presets) for name in presets[0]
+    }
