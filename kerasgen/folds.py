@@ -63,11 +63,13 @@ def split(
     train_chroms: Sequence[str] | None = None,
     validation_chroms: Sequence[str] | None = None,
     test_chroms: Sequence[str] | None = None,
+    validates: bool = True,
 ) -> Split:
     """Divide a genome's chromosomes.
 
     With a published fold, all that neither tests nor validates trains, chrM and unplaced contigs excepted. With lists,
     the training chromosomes default to all the others, the test chromosomes to all that neither trains nor validates.
+    Where nothing is chosen by validation (``validates``), lists need not name its chromosomes.
 
     Raises:
         InputError: no split given, both kinds given, an unknown chromosome, or one named in two parts.
@@ -98,7 +100,7 @@ def split(
                     f"{shorten_names(chromosomes.names)}"
                 )
         return result
-    if not validation_chroms:
+    if validates and not validation_chroms:
         raise InputError("give --fold and --genome, or --validation_chroms (and --train_chroms, --test_chroms)")
     parts: dict[str, str] = {}
     for flag, listed in lists.items():
@@ -114,4 +116,4 @@ def split(
     test = tuple(test_chroms) if test_chroms else (rest if train_chroms else ())
     if not train:
         raise InputError("no chromosome is left to train on")
-    return Split(train, tuple(validation_chroms), test)
+    return Split(train, tuple(validation_chroms or ()), test)

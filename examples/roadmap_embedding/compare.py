@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasgen import backend
+from kerasgen import backend, plotting
 from kerasgen.binned import Stretch, from_database
 from kerasgen.bundle import open_bundle, path_of
 from kerasgen.database import Database
@@ -26,7 +26,7 @@ BLOCK = 4
 
 
 def main() -> None:
-    """Train what is not there yet, score, and write ``table.tsv``."""
+    """Train what is not there yet, score, and write ``table.tsv`` and ``table.png``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("database")
     parser.add_argument("out", type=Path)
@@ -61,6 +61,26 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    draw(args.out / "table.png", rows)
+
+
+def draw(path: Path, rows: list[dict[str, str]]) -> None:
+    """Draw the table: variance explained by numbers a bin."""
+    sizes = [int(row["components"]) for row in rows]
+    figure, axes = plotting.figure(1, 1, width=5.2, height=3.8)
+    ax = axes[0, 0]
+    looks = {"PCA": (plotting.BASELINES[0], "-"), f"PCA of {BLOCK} bins": (plotting.BASELINES[0], "--")}
+    for name, (color, style) in looks.items():
+        ax.plot(sizes, [float(row[name]) for row in rows], style, marker="D", markersize=4, color=color,
+                label="components of the bin" if name == "PCA" else f"components of {BLOCK} bins")  # fmt: skip
+    seeds = [name for name in rows[0] if name.startswith("seed")]
+    scores = np.array([[float(row[name]) for name in seeds] for row in rows])
+    ax.plot(sizes, scores.mean(axis=1), color=plotting.MODEL, label="Epi-LSTM, mean of its seeds")
+    ax.plot(np.repeat(sizes, len(seeds)), scores.ravel(), "o", markersize=4, color=plotting.MODEL)
+    ax.set(xlabel="numbers a bin", ylabel="variance of unseen bins explained", xticks=sizes, ylim=(0, 1.02))
+    ax.legend(loc="lower right", fontsize=8)
+    figure.suptitle("20 Roadmap tracks, last 20% of the pilot regions")
+    plotting.save(path, figure)
 
 
 def pca(values: np.ndarray, fitted: int, number: int, together: int) -> float:

@@ -14,6 +14,7 @@ from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
 from db_ingest.genome import Genome, shorten_names
 from db_ingest.progress import progress as show_progress
+from db_ingest.upkeep import computed
 from kerasgen.binned import TRANSFORMATIONS, stored_transformation
 from kerasgen.database import Database
 from kerasgen.elements.table import Elements
@@ -30,7 +31,7 @@ class FeatureSet(NamedTuple):
     Args:
         name: what tables and plots call it.
         tracks: signals of the database.
-        transformation: ``"arcsinh"`` of each bin, or ``"None"``.
+        transformation: ``"arcsinh"`` of each bin, or ``"None"``; an embedding's components are taken as they are.
     """
 
     name: str
@@ -46,7 +47,8 @@ def feature_sets(
     Args:
         database: an open one.
         features: ``NAME=attribute,attribute:dataset...`` each; an attribute alone is of all datasets that have it, and
-            ``*`` and ``?`` stand for any letters, so that ``*:E003`` is all of a dataset. Default: ``tracks=*``.
+            ``*`` and ``?`` stand for any letters, so that ``*:E003`` is all of a dataset. Default: ``tracks=*``, all
+            that was measured: embeddings are taken where attribute or dataset is named.
         transformation: of each set, or one of all.
 
     Raises:
@@ -87,12 +89,20 @@ def _selected(database: Database, word: str, selector: str) -> list[Track]:
     signals = [track for track in found if track.kind == "signal"]
     if found and not signals:
         raise InputError(f"--features {word}: {selector!r} is a mask; expected signals")
+    if not selector.strip("*?:"):
+        # As everywhere: what a model computed is no measurement, and is taken only where it is named.
+        signals = [track for track in signals if track.type != computed.TYPE]
     if not signals:
         raise InputError(
             f"--features {word}: {database.uri} has no track {selector!r}; its attributes are "
             f"{shorten_names(database.attributes, 12)} and its datasets {shorten_names(database.datasets, 12)}"
         )
     return signals
+
+
+def _is_changed(track: Track, transformation: str) -> bool:
+    """Whether a transformation is yet to be applied to a track's bins."""
+    return transformation != "None" and stored_transformation(track) != transformation and track.type != computed.TYPE
 
 
 def _refuse_transformation(database: Database, track: Track, wanted: str) -> None:
@@ -178,7 +188,8 @@ def pooled(
         spans: over which bins.
         bin: bp a bin; a bin's value is the mean over its bases.
         pools: ``"mean"``, ``"max"``, ``"min"`` and ``"std"`` (over bins, divided by their number).
-        transformation: ``"arcsinh"`` of each bin's value before pooling, unless it was ingested so; ``"None"``.
+        transformation: ``"arcsinh"`` of each bin's value before pooling, unless it was ingested so or a model computed
+            it; ``"None"``.
         threads: tracks that are read at a time.
 
     Returns:
@@ -203,8 +214,7 @@ def pooled(
     with show_progress("pooling tracks", len(tracks), "tracks") as advance:
 
         def fill(place: int) -> None:
-            change = transformation != "None" and stored_transformation(tracks[place]) != transformation
-            columns = layout.pool(database, tracks[place], pools, arcsinh=change)
+            columns = layout.pool(database, tracks[place], pools, arcsinh=_is_changed(tracks[place], transformation))
             values[:, place * width : (place + 1) * width] = columns.reshape(count, width)
             advance(1)
 

@@ -20,6 +20,7 @@ _NAMES = {
 }
 _FEATURES = (plotting.MODEL, "#4f9d69", "#c0504d", "#e0a13a", "#7d5ba6", "#2aa0a4")
 _BASELINE = "#8b8b8b"
+_STYLES = ("-", "--", ":", "-.")
 
 
 def draw(
@@ -60,6 +61,12 @@ def _colors(rows: list[Row]) -> dict[str, str]:
     }
 
 
+def _style(name: str, colors: dict[str, str]) -> str:
+    """Of a feature set's curve: dashed where its colour comes for the second time."""
+    named = [model for model, color in colors.items() if color != _BASELINE]
+    return _STYLES[named.index(name) // len(_FEATURES) % len(_STYLES)]
+
+
 def _draw_measure(ax: Any, name: str, rows: list[Row], colors: dict[str, str], chance: float) -> None:
     ax.axvline(chance, color="#b0b0b0", linewidth=0.8, linestyle="--", zorder=0)
     for y, row in enumerate(reversed(rows)):
@@ -87,7 +94,7 @@ def _draw_curves(
     from sklearn.metrics import precision_recall_curve
 
     ax.axhline(labels.mean(), color="#b0b0b0", linewidth=0.8, linestyle="--", label="base rate")
-    styles = iter(("-", "--", ":", "-."))
+    styles = iter(_STYLES)
     for row in rows:
         if row.features == 0:
             continue
@@ -96,7 +103,7 @@ def _draw_curves(
         some = recall * labels.sum() >= min(5, labels.sum() / 10)
         baseline = row.kind == "baseline"
         ax.plot(recall[some], precision[some], color=colors[row.model], linewidth=1.0 if baseline else 1.6,
-                linestyle=next(styles) if baseline else "-", label=row.model)  # fmt: skip
+                linestyle=next(styles) if baseline else _style(row.model, colors), label=row.model)  # fmt: skip
     ax.set(xlabel="recall", ylabel="precision", title="all folds together", xlim=(0, 1), ylim=(0, 1.02))
     ax.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.01, 1))
 

@@ -129,7 +129,10 @@ class Factors:
         """Changes when the factors do."""
         own = {s.chromosome for s in self._model.main.stretches}
         files = [f"{self._found.prefix}.npz", *(f"{self._found.prefix}.{n}.npz" for n in chromosomes if n not in own)]
-        contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
+        contents = []
+        for path in files:
+            with Path(path).open("rb") as file:
+                contents.append(hashlib.file_digest(file, "sha256").hexdigest())
         return hashlib.sha256(json.dumps([contents, list(chromosomes)]).encode()).hexdigest()
 
     def load(self) -> None:

@@ -222,7 +222,7 @@ def fit_pca(
         raise InputError(f"--pca {components}: expected 1 or more")
     _check_free(model_prefix, overwrite)
     database = Database(str(tdb_array))
-    split = _split(database, train_chroms, validation_chroms, test_chroms)
+    split = _split(database, train_chroms, validation_chroms, test_chroms, validates=False)
     backend.load()
     tracks, parts = _read(database, flags, split)
     if components > len(tracks.pairs):
@@ -309,11 +309,17 @@ def _split(
     train: Sequence[str] | None,
     validation: Sequence[str] | None,
     test: Sequence[str] | None,
+    *,
+    validates: bool = True,
 ) -> folds.Split | None:
     """The chromosomes of each part; None where none is named."""
     if not (train or validation or test):
         return None
-    return folds.split(database.genome, train_chroms=train, validation_chroms=validation, test_chroms=test)
+    if validates and not validation:
+        raise InputError("--validation_chroms: expected some to choose the best epoch by, beside the chromosomes named")
+    return folds.split(
+        database.genome, train_chroms=train, validation_chroms=validation, test_chroms=test, validates=validates
+    )
 
 
 def _read(database: Database, flags: dict[str, Any], split: folds.Split | None) -> tuple[BinnedTracks, Parts]:

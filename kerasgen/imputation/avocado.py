@@ -477,22 +477,21 @@ class Avocado:
     def _context(self) -> Context | None:
         """Of the tracks trained on; made at its first use."""
         if self._tracks is not None and self._made_context is None:
+            values, celltypes, assays, scales = self._indexed(self._tracks)
             self._made_context = Context(
-                *self._indexed(self._tracks), len(self._celltypes), len(self._assays), self._stretches
+                values, celltypes, assays, len(self._celltypes), len(self._assays), self._stretches, scales=scales
             )
         return self._made_context
 
     def _indexed(self, tracks: BinnedTracks) -> Experiments:
-        """Tracks as the model sees them: places of names, and values in its units."""
+        """Tracks as the model sees them: places of names, and what takes values to its units."""
         celltypes, assays = zip(*tracks.pairs, strict=True)
-        values = tracks.values
-        if self.settings.scaled:
-            scales = np.array([self._scale(pair) for pair in tracks.pairs], np.float32)
-            values = (values - scales[:, :1]) / scales[:, 1:]
+        scales = [self._scale(pair) for pair in tracks.pairs] if self.settings.scaled else None
         return Experiments(
-            values,
+            tracks.values,
             np.array([self._celltypes.index(name) for name in celltypes], np.int64),
             np.array([self._assays.index(name) for name in assays], np.int64),
+            None if scales is None else np.array(scales, np.float32),
         )
 
     def _scale(self, pair: Pair) -> Scale:

@@ -29,6 +29,7 @@ class Context:
         n_celltypes, n_assays: how many the model knows.
         stretches: of the bins; a window ends where its stretch does.
         windows: bins to each side.
+        scales: ``(tracks, 2) float32`` offset and spread of each track, if the units of ``values`` are not the model's.
     """
 
     def __init__(
@@ -40,23 +41,27 @@ class Context:
         n_assays: int,
         stretches: Sequence[Stretch],
         windows: Sequence[int] = WINDOWS,
+        scales: np.ndarray | None = None,
     ) -> None:
         self.n_assays = n_assays
         self._rows = np.full((n_celltypes, n_assays), -1, np.int64)
         self._rows[celltypes, assays] = np.arange(len(values))
         self.windows = np.array(windows, np.int64)
         tracks, bins = values.shape
-        self._sums = np.empty((bins + 1, tracks))
-        self._counts = np.empty((bins + 1, tracks), np.int32)
-        for row, track in enumerate(values):
-            kernels.prefix_sums(track, self._sums[:, row], self._counts[:, row])
+        if scales is None:
+            scales = np.tile(np.array([0, 1], np.float32), (tracks, 1))
+        runs = bins // kernels.RUN + 1
+        self._sums = np.empty((runs, tracks)), np.empty((bins + 1, tracks), np.float32)
+        self._counts = np.empty((runs, tracks), np.int32), np.empty((bins + 1, tracks), np.uint8)
+        for row, (track, scale) in enumerate(zip(values, scales, strict=True)):
+            kernels.prefix_sums(track, *scale, *(table[:, row] for table in (*self._sums, *self._counts)))
         self._ends = np.array([stretch.end for stretch in stretches], np.int64)
         self._begins = np.array([stretch.first for stretch in stretches], np.int64)
 
     @property
     def tracks(self) -> int:
         """Tracks that are looked at."""
-        return self._sums.shape[1]
+        return self._sums[0].shape[1]
 
     @property
     def columns(self) -> int:
@@ -82,7 +87,7 @@ class Context:
         kernels.context(
             positions, self._begins[stretch], self._ends[stretch], celltype, assay,
             np.empty((0, self.tracks), bool) if kept is None else kept,
-            self.windows, self._sums, self._counts, self._rows, out,
+            self.windows, *self._sums, *self._counts, self._rows, out,
         )  # fmt: skip
         return out
 

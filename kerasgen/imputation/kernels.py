@@ -13,6 +13,8 @@ import numpy as np
 _compiled: Any = numba.njit(nogil=True, cache=True)
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+RUN = 64
+"""Bins whose sums begin anew: few enough that a float32 holds them to five digits of a bin."""
 _FADED = 160  # Idle steps after which less than a float32's last digit of the momentum is left.
 
 
@@ -106,25 +108,38 @@ def adam_rows(rows, gradient, column, table, first, second, last, step, rate, de
 
 
 @_compiled
-def prefix_sums(values, sums, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Sums of the bins before each, and numbers of those with a value.
+def prefix_sums(values, offset, spread, runs, sums, counted, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Sums of the bins before each, and numbers of those with a value; in two parts, which takes less memory.
 
     Args:
         values: ``(bins,) float32``, NaN where there is none.
-        sums: ``(bins + 1,) float64`` to fill.
-        counts: ``(bins + 1,) int32`` to fill.
+        offset, spread: ``(value - offset) / spread`` is summed up.
+        runs: ``(bins // RUN + 1,) float64`` to fill: the sum of all bins before a run of bins.
+        sums: ``(bins + 1,) float32`` to fill: the sum of the bins before a bin in its run.
+        counted, counts: the same of numbers of bins, ``int32`` and ``uint8``.
     """
     total, count = 0.0, 0
-    sums[0], counts[0] = 0, 0
-    for i in range(len(values)):
-        if not np.isnan(values[i]):
-            total += values[i]
+    total_before, count_before = 0.0, 0
+    for i in range(len(values) + 1):
+        if i % RUN == 0:
+            total_before, count_before = total_before + total, count_before + count
+            runs[i // RUN], counted[i // RUN] = total_before, count_before
+            total, count = 0.0, 0
+        sums[i], counts[i] = total, count
+        if i < len(values) and not np.isnan(values[i]):
+            total += (values[i] - offset) / spread
             count += 1
-        sums[i + 1], counts[i + 1] = total, count
 
 
 @_compiled
-def context(positions, low, high, celltype, assay, kept, windows, sums, counts, rows, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _between(runs, sums, begin, end, row):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Sum of bins ``[begin, end)`` of a track, or number of those with a value."""
+    within = np.float64(sums[end, row]) - np.float64(sums[begin, row])
+    return within + (runs[end // RUN, row] - runs[begin // RUN, row])
+
+
+@_compiled
+def context(positions, low, high, celltype, assay, kept, windows, runs, sums, counted, counts, rows, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """What the other tracks say of a track's bin: see :class:`kerasgen.imputation.context.Context` for the columns.
 
     Args:
@@ -133,7 +148,7 @@ def context(positions, low, high, celltype, assay, kept, windows, sums, counts, 
         celltype, assay: ``(n,)`` of the track asked for; it is left out.
         kept: ``(n, tracks) bool``, False for a track to do without; of no row if all are used.
         windows: ``(windows,) int64`` bins to each side.
-        sums, counts: ``(bins + 1, tracks)`` of :func:`prefix_sums`.
+        runs, sums, counted, counts: of :func:`prefix_sums`, a column a track.
         rows: ``(cell types, assays) int64`` where a track is in ``sums``, -1 for none.
         out: ``(n, columns) float32`` to fill.
     """
@@ -152,9 +167,9 @@ def context(positions, low, high, celltype, assay, kept, windows, sums, counts, 
                     values[d, b] = np.nan
                     if row < 0 or (d == c and b == a) or (len(kept) > 0 and not kept[i, row]):
                         continue
-                    count = counts[end, row] - counts[begin, row]
+                    count = _between(counted, counts, begin, end, row)
                     if count:
-                        values[d, b] = (sums[end, row] - sums[begin, row]) / count
+                        values[d, b] = _between(runs, sums, begin, end, row) / count
                 if k == 0:
                     at_bin[d] = values[d, a]
             for b in range(assays):

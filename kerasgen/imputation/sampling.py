@@ -22,11 +22,14 @@ class Experiments(NamedTuple):
     Attributes:
         values: ``(tracks, bins) float32``, NaN where there is none.
         celltypes, assays: ``(tracks,) int64`` indices.
+        scales: ``(tracks, 2) float32``: the model's units are values less the first, divided by the second. None where
+            these are those of ``values``. Whole tracks are never held twice for it.
     """
 
     values: np.ndarray
     celltypes: np.ndarray
     assays: np.ndarray
+    scales: np.ndarray | None = None
 
 
 class Batch(NamedTuple):
@@ -81,6 +84,9 @@ def _batch(
     tracks = rng.integers(len(experiments.values), size=len(positions))
     celltypes, assays = experiments.celltypes[tracks], experiments.assays[tracks]
     values = experiments.values[tracks, positions]
+    if experiments.scales is not None:
+        offset, spread = experiments.scales[tracks].T
+        values = (values - offset) / spread
     missing = np.isnan(values)
     inputs = [index[:, None].astype(np.int32) for index in (celltypes, assays)]
     if context is not None:

@@ -12,8 +12,9 @@ from kerasgen.binned import Pair, transformed
 from kerasgen.database import Database
 from kerasgen.track_models import Piece, TrackModel, observed
 
-_POSITIONS, _BLOCK = 10_000, 50
-"""Bins whose factors are drawn, and how many neighbours of these are taken together."""
+_POSITIONS = {"pca": (10_000, 50), "umap": (2_000, 1)}
+"""Bins whose factors are drawn, and how many neighbours of these are taken together. UMAP is drawn of single bins: it
+lays out what is nearest to each, and among neighbours that is nothing but the neighbours."""
 _STANDS_OUT = 1.0
 """Standard deviations above its mean that an assay must be for a position to be called by it."""
 
@@ -109,9 +110,12 @@ def draw_model(
         coloured = [labels.get(name, NONE) for name in names] if known and labels else []
         panels.append(Panel(title, vectors, names, coloured, column))
     bins = model.n_genomic_positions or 0
-    blocks = np.linspace(0, max(bins - _BLOCK, 0), min(_POSITIONS // _BLOCK, max(bins // _BLOCK, 1))).astype(np.int64)
-    positions = np.unique((blocks[:, None] + np.arange(min(_BLOCK, bins))).ravel())
-    factors = model.genome_embedding[positions]
+    many, block = _POSITIONS[method]
+    blocks = np.linspace(0, max(bins - block, 0), min(many // block, max(bins // block, 1))).astype(np.int64)
+    # Of these bins alone: the factors of a whole chromosome, each repeated for its bins, may not fit in memory.
+    positions = np.unique((blocks[:, None] + np.arange(min(block, bins))).ravel())
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    factors = np.concatenate([model.factors(int(run[0]), int(run[-1]) + 1) for run in runs])
     if factors.shape[1]:
         outstanding = _outstanding(opened, database, positions)
         panels.append(Panel("positions", factors, labels=outstanding, legend="assay that stands out"))

@@ -13,6 +13,8 @@ from db_ingest.errors import InputError
 from kerasgen import plotting
 
 METHODS = ("pca", "umap")
+_FEWEST = 10
+"""Points that UMAP is asked for at least: of fewer, where it puts them is chance, and its spectral start fails."""
 _PALETTE = ("#1f5fa8", "#c0504d", "#4f9d69", "#e0a13a", "#7b5ea7", "#3fa7b8", "#a0522d", "#d46a9f", "#6b7a2f")
 _OTHER = "#b5b5b5"
 NONE = "none"
@@ -60,7 +62,8 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np
 
     Args:
         vectors: ``(n, factors)``.
-        method: ``"pca"``, of the centred vectors, or ``"umap"`` (McInnes et al. 2018, arXiv:1802.03426).
+        method: ``"pca"``, of the centred vectors, or ``"umap"`` (McInnes et al. 2018, arXiv:1802.03426), which is of
+            10 or more vectors; fewer are projected by PCA.
         seed: of UMAP.
 
     Returns:
@@ -74,11 +77,12 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np
     if method == "umap":
         if importlib.util.find_spec("umap") is None:
             raise InputError("projection umap: umap-learn is not installed; pip install umap-learn, or take pca")
-        import umap
+        if len(vectors) >= _FEWEST:
+            import umap
 
-        neighbours = max(2, min(15, len(vectors) - 1))
-        found = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
-        return np.asarray(found), ("UMAP 1", "UMAP 2")
+            neighbours = min(15, len(vectors) - 1)
+            found = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
+            return np.asarray(found, np.float64), ("UMAP 1", "UMAP 2")
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
     scores = np.zeros((len(vectors), 2))

@@ -27,6 +27,7 @@ def test_one_epoch_is_better_than_components_and_is_written(tmp_path: Path, real
         (row,) = csv.DictReader(file, delimiter="\t")
     assert float(row["PCA"]) == pytest.approx(0.841, abs=0.001)
     assert float(row["seed 0"]) > float(row["PCA"])
+    assert (tmp_path / "table.png").stat().st_size > 5_000
     with Database(str(tmp_path / "database")) as database:
         tracks = [database.track(f"{name}_11", name) for name in ("epilstm", "pca")]
         values = database.bins(tracks, ["pilot"], [0], 1000, 25)

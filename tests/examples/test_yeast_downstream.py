@@ -23,7 +23,9 @@ def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [str(EXAMPLE / "run.sh"), str(real_data), str(folder), "--rounds", "15", "--learning_rate", "0.3",
                "--threads", "1"]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": path, "EPOCHS": "1"}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -59,3 +61,12 @@ def test_tracks_beat_the_baselines(out: Path) -> None:
     assert rna.R2["all"] > rna.R2["pol2"] > 0.2
     assert abs(rna.R2["constant"]) < 0.02
     assert (out / "tss.png").stat().st_size > 10_000
+
+
+def test_embeddings_of_all_kinds_say_something_of_what_they_were_not_made_of(out: Path) -> None:
+    cohesin = pd.read_csv(out / "cohesin.scores.tsv", sep="\t").set_index("model")
+    assert (cohesin.AP[["pca", "epilstm"]] > 0.85).all()
+    assert cohesin.AP["all+epilstm"] > 0.85
+    rna = pd.read_csv(out / "rna.scores.tsv", sep="\t").set_index("model")
+    assert (rna.R2[["pca", "epilstm"]] > 0.3).all()
+    assert {"avocado", "all+pca", "all+epilstm", "all+avocado"} <= set(rna.index) & set(cohesin.index)

@@ -153,6 +153,31 @@ def test_a_track_ingested_as_arcsinh_is_not_transformed_again(database: Database
     np.testing.assert_array_equal(done, left)
 
 
+@pytest.fixture(scope="module")
+def with_embedding(tracks: dict, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    from kerasgen.embedding.embed import embed
+
+    folder = tmp_path_factory.mktemp("embedded")
+    uri = write_database(folder, tracks)
+    embed(uri, pca=2, model_prefix=str(folder / "pca"), train_chroms=["chr1", "chr2"], transformation="None")
+    return Database(uri)
+
+
+def test_an_embedding_is_in_a_feature_set_only_where_it_is_named(with_embedding: Database) -> None:
+    sets = feature_sets(with_embedding, ["tracks=*", "of=*:*", "pca=*:pca", "one=pca_01", "x=x"])
+    assert [len(one.tracks) for one in sets] == [3, 3, 2, 1, 2]
+    assert len(feature_sets(with_embedding, None)[0].tracks) == 3
+
+
+def test_arcsinh_is_of_tracks_and_not_of_embeddings(with_embedding: Database) -> None:
+    spans = spans_of(elements(with_embedding, [1000], [2000], [0], [False]), bin=BIN, flank=0, parts=1)
+    (both,) = feature_sets(with_embedding, ["both=x:B,pca_00"], ["arcsinh"])
+    changed, plain = (pooled(with_embedding, both.tracks, spans, bin=BIN, transformation=t)[0][0] for t in
+                      ("arcsinh", "None"))  # fmt: skip
+    assert changed[0] < plain[0]
+    assert changed[1] == plain[1]
+
+
 @given(
     start=st.integers(0, 24_999),
     length=st.integers(1, 25_000),

@@ -60,6 +60,21 @@ def stored(uri: str, name: str, components: int) -> np.ndarray:
         return database.bins(tracks, ["grid"], [0], BINS, BIN)[0]
 
 
+def test_components_need_no_chromosome_to_validate_on(folder: Path) -> None:
+    with_one = np.array(keras_weights(folder / "pca"))
+    fit_pca(str(folder / "db"), str(folder / "alone"), 3, transformation="None", train_chroms=["grid"])
+    np.testing.assert_allclose(keras_weights(folder / "alone"), with_one, atol=1e-6)
+    with pytest.raises(InputError, match="--validation_chroms: expected some to choose the best epoch by"):
+        train_epilstm(str(folder / "db"), str(folder / "lstm"), train_chroms=["grid"])
+
+
+def keras_weights(prefix: Path) -> np.ndarray:
+    """Directions of the components of a bundle."""
+    from kerasgen.bundle import open_bundle
+
+    return np.array(open_bundle(prefix).load_model().get_layer("code").get_weights()[0])
+
+
 def test_components_in_the_database_are_those_of_scikit_learn(folder: Path) -> None:
     uri = str(folder / "db")
     result = embed(uri, load_model_hdf5=str(folder / "pca.keras"))

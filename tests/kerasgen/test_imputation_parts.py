@@ -95,6 +95,33 @@ def test_context_is_what_the_other_tracks_hold_around_a_bin(rng: np.random.Gener
         assert list(row[[16, 21, 26]]) == [0, 1, 0]
 
 
+def test_windows_over_many_runs_are_as_exact_as_a_direct_mean(rng: np.random.Generator) -> None:
+    values = rng.gamma(0.5, 60, (2, 5000)).astype(np.float32)
+    values[:, rng.random(5000) < 0.2] = np.nan
+    values[:, 640:1700] = np.nan
+    scale = np.array([[30.0, 4.0], [25.0, 3.0]], np.float32)
+    stretch = [Stretch("a", 0, 0, 5000)]
+    context = Context(values, np.array([0, 1]), np.array([0, 0]), 2, 1, stretch, windows=(0, 31, 1000), scales=scale)
+    positions = np.array([0, 63, 64, 65, 1000, 1100, 2048, 4999])
+    found = context(positions, np.zeros(8, np.int64), np.zeros(8, np.int64))
+    units = (values[1].astype(np.float64) - 25) / 3
+    for row, position in zip(found, positions, strict=True):
+        for k, half in enumerate((0, 31, 1000)):
+            piece = units[max(position - half, 0) : position + half + 1]
+            expected = np.nanmean(piece) if np.isfinite(piece).any() else 0.0
+            assert row[6 * k] == pytest.approx(expected, abs=2e-4)
+
+
+def test_factors_drawn_some_rows_at_a_time_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kerasgen.imputation import genome
+
+    monkeypatch.setattr(genome, "_ROWS_AT_A_TIME", 64)
+    made = GenomeFactors(TWO, (3, 2, 1), np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    for table in made.tables:
+        np.testing.assert_array_equal(table, rng.uniform(-0.05, 0.05, table.shape).astype(np.float32))
+
+
 def test_context_never_looks_at_the_track_asked_for(rng: np.random.Generator) -> None:
     values = rng.random((4, 300)).astype(np.float32)
     indices = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
@@ -251,6 +278,18 @@ def test_random_positions_are_drawn_on_their_own() -> None:
     first = next(sampling._positions(1000, 200, "random", np.random.default_rng(0)))
     assert len(np.unique(first)) < 200
     assert np.diff(np.sort(first)).max() > 5
+
+
+def test_values_of_a_batch_are_in_the_units_of_their_tracks() -> None:
+    values = np.arange(20, dtype=np.float32).reshape(2, 10)
+    scales = np.array([[1, 2], [10, 4]], np.float32)
+    experiments = Experiments(values, np.array([0, 1]), np.array([0, 0]), scales)
+    made = next(sampling.batches(experiments, Settings(batch_size=10), "sequential", 1, np.random.default_rng(1), None))
+    track = made.inputs[0][:, 0]
+    assert set(track) == {0, 1}
+    np.testing.assert_array_equal(
+        made.inputs[-2], (values[track, made.positions] - scales[track, 0]) / scales[track, 1]
+    )
 
 
 def test_a_missing_value_counts_nothing_and_a_high_one_more() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import importlib.machinery
+import importlib.util
 import math
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +193,55 @@ def test_projection_by_pca_is_that_of_scikit_learn(rng):
     assert labels[0] == f"PC 1 ({expected.explained_variance_ratio_[0]:.0%} of variance)"
     with pytest.raises(InputError, match="projection tsne: expected one of pca, umap|projection 'tsne'"):
         project(vectors, "tsne")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_umap_of_two_clouds_keeps_them_apart_and_of_few_points_is_pca(rng):
+    pytest.importorskip("umap")
+    from kerasgen.scoring.imputation_plots import project
+
+    clouds = np.concatenate([rng.normal(0, 1, (30, 8)), rng.normal(12, 1, (30, 8))])
+    points, labels = project(clouds, "umap")
+    assert labels == ("UMAP 1", "UMAP 2")
+    centres = points[:30].mean(axis=0), points[30:].mean(axis=0)
+    nearest = np.array([np.linalg.norm(points - centre, axis=1) for centre in centres]).argmin(axis=0)
+    assert list(nearest) == [0] * 30 + [1] * 30
+    np.testing.assert_array_equal(project(clouds, "umap")[0], points)
+
+
+def test_umap_is_handed_all_points_of_ten_or_more(rng, monkeypatch):
+    """A stand-in with the interface of umap-learn 0.5, for where that is not installed."""
+    from kerasgen.scoring.imputation_plots import project
+
+    asked = []
+
+    class UMAP:
+        def __init__(self, n_neighbors, random_state, n_jobs):
+            asked.append((n_neighbors, random_state, n_jobs))
+
+        def fit_transform(self, vectors):
+            return vectors[:, 2:4].astype(np.float32)
+
+    module = types.ModuleType("umap")
+    module.UMAP = UMAP
+    module.__spec__ = importlib.machinery.ModuleSpec("umap", None)
+    monkeypatch.setitem(sys.modules, "umap", module)
+    vectors = rng.normal(size=(12, 5))
+    points, labels = project(vectors, "umap", seed=3)
+    np.testing.assert_allclose(points, vectors[:, 2:4], rtol=1e-6)
+    assert labels == ("UMAP 1", "UMAP 2")
+    assert asked == [(11, 3, 1)]
+    for few in (1, 2, 9):
+        points, labels = project(vectors[:few], "umap")
+        np.testing.assert_array_equal(points, project(vectors[:few])[0])
+        assert labels[0].startswith("PC 1")
+    assert len(asked) == 1
+
+
+def test_umap_that_is_not_installed_is_said(rng, monkeypatch):
+    from kerasgen.scoring.imputation_plots import project
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="umap-learn is not installed; pip install umap-learn, or take pca"):
+        project(rng.normal(size=(12, 5)), "umap")
