@@ -202,11 +202,9 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
 
 def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     """``--model_params`` and flags that are settings too; what no model could have is refused here already."""
-    from kerasgen.imputation.settings import Settings, resolve
+    from kerasgen.imputation.settings import from_words, resolve
 
-    # A setting that is not given by default is a number.
-    defaults = {name: 0.0 if value is None else value for name, value in dataclasses.asdict(Settings()).items()}
-    chosen = params.settings(flags["model_params"], defaults)
+    chosen = from_words(flags["model_params"])
     chosen |= {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
     resolve(flags["preset"], **chosen)
     for name, value in {name: flags[name] for name in ("n_models", "epochs", "epoch_size", "patience")}.items():

@@ -14,12 +14,12 @@ import numpy as np
 from db_ingest.errors import InputError
 from db_ingest.progress import progress as show_progress
 from kerasgen.binned import BinnedTracks, Pair, Stretch, from_arrays
-from kerasgen.imputation import files
+from kerasgen.imputation import checks, files
 from kerasgen.imputation.context import Context
 from kerasgen.imputation.member import BINS_AT_A_TIME, Member, Row
 from kerasgen.imputation.sampling import Experiments
 from kerasgen.imputation.scales import Scale, guess, likeness, measure
-from kerasgen.imputation.settings import SAMPLINGS, Settings, resolve
+from kerasgen.imputation.settings import Settings, resolve
 
 log = logging.getLogger("kerasgen")
 
@@ -69,8 +69,8 @@ class Avocado:
         seed: int = 0,
         **settings: Any,
     ) -> None:
-        _check_names("cell type", celltypes)
-        _check_names("assay", assays)
+        checks.names("cell type", celltypes)
+        checks.names("assay", assays)
         if n_models < 1:
             raise InputError(f"n_models {n_models}: expected at least 1")
         if n_genomic_positions is not None and n_genomic_positions < 1:
@@ -187,19 +187,12 @@ class Avocado:
         """
         tracks = self._known(_binned(X_train))
         if not self._experiments:
-            for what, names, having in (
-                ("cell type", self._celltypes, tracks.celltypes),
-                ("assay", self._assays, tracks.assays),
-            ):
-                without = [name for name in names if name not in having]
-                if without:
-                    raise InputError(f"{what} {without[0]!r} has no track; expected at least one to learn it from")
+            checks.learnable("cell type", self._celltypes, tracks.celltypes)
+            checks.learnable("assay", self._assays, tracks.assays)
         valid = None if X_valid is None else self._known(_binned(X_valid))
         if valid is not None:
-            self._check_grid(valid, tracks)
-            twice = [pair for pair in valid.pairs if pair in tracks.pairs]
-            if twice:
-                raise InputError(f"{'/'.join(twice[0])} is in X_valid and in X_train; expected it in one of them")
+            checks.bins(valid, tracks.values.shape[1])
+            checks.apart(valid, tracks)
         self._check_grid(tracks)
         self._take(tracks)
         self._tracks = tracks if self.settings.context else None
@@ -343,11 +336,7 @@ class Avocado:
         verbose: bool,
         callbacks: Sequence[Callback],
     ) -> list[Row]:
-        for name, number in (("n_epochs", n_epochs), ("epoch_size", epoch_size), ("patience", patience)):
-            if number is not None and number < 1:
-                raise InputError(f"{name} {number}: expected at least 1")
-        if sampling is not None and sampling not in SAMPLINGS:
-            raise InputError(f"sampling {sampling!r}: expected one of {', '.join(SAMPLINGS)}")
+        checks.training(sampling, n_epochs=n_epochs, epoch_size=epoch_size, patience=patience)
         settings, context = self.settings, self._context()
         steps = epoch_size or settings.epoch_size or -(-tracks.values.shape[1] // settings.batch_size)
         epochs = n_epochs or settings.n_epochs
@@ -408,9 +397,7 @@ class Avocado:
         tracks = _binned(X)
         what, names = {"celltype": ("cell type", self._celltypes), "assay": ("assay", self._assays)}[axis]
         new = tracks.celltypes if axis == "celltype" else tracks.assays
-        known = [name for name in new if name in names]
-        if known:
-            raise InputError(f"{what} {known[0]!r} is known already; expected new ones")
+        checks.new(what, new, names)
         before = self._state()
         first_new = len(names)
         names += new
@@ -435,30 +422,14 @@ class Avocado:
 
     def _known(self, tracks: BinnedTracks) -> BinnedTracks:
         """The tracks, all of known names and with a value."""
-        for what, having, names in (
-            ("cell type", tracks.celltypes, self._celltypes),
-            ("assay", tracks.assays, self._assays),
-        ):
-            unknown = [name for name in having if name not in names]
-            if unknown:
-                raise InputError(f"unknown {what} {unknown[0]!r}; expected one of {', '.join(names[:12])}")
-        for pair, values in zip(tracks.pairs, tracks.values, strict=True):
-            if not np.isfinite(values).any():
-                raise InputError(f"{'/'.join(pair)}: no bin has a value; expected a track with some")
-            if np.isinf(values).any():
-                raise InputError(f"{'/'.join(pair)}: bin {int(np.isinf(values).argmax()):,} is infinite")
+        checks.known("cell type", tracks.celltypes, self._celltypes)
+        checks.known("assay", tracks.assays, self._assays)
+        checks.values(tracks)
         return tracks
 
-    def _check_grid(self, tracks: BinnedTracks, like: BinnedTracks | None = None) -> None:
-        bins = tracks.values.shape[1]
-        expected = like.values.shape[1] if like is not None else self._positions
-        if expected is not None and bins != expected:
-            raise InputError(f"{'/'.join(tracks.pairs[0])}: {bins:,} bins; expected {expected:,}, as the model has")
-        if self._stretches and like is None and _sizes(tracks.stretches) != _sizes(self._stretches):
-            raise InputError(
-                f"tracks of {', '.join(s.chromosome for s in tracks.stretches[:6])}, whose chromosomes have other bins "
-                f"than {', '.join(s.chromosome for s in self._stretches[:6])}, which the model was trained on"
-            )
+    def _check_grid(self, tracks: BinnedTracks) -> None:
+        checks.bins(tracks, self._positions)
+        checks.stretches(tracks, self._stretches)
 
     def _take(self, tracks: BinnedTracks, anew: bool = False) -> None:
         """Keep what is to be known of training tracks; the first ones fix the bins."""
@@ -503,12 +474,7 @@ class Avocado:
         self._require_fitted()
         assert self._positions is not None
         last = self._positions if end is None else end
-        if not 0 <= start < last <= self._positions:
-            raise InputError(f"bins {start:,} to {last:,}: expected a range within 0 to {self._positions:,}")
-        for celltype, assay in pairs:
-            for what, name, names in (("cell type", celltype, self._celltypes), ("assay", assay, self._assays)):
-                if name not in names:
-                    raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(names[:12])}")
+        checks.request(pairs, self._celltypes, self._assays, start, last, self._positions)
         return np.stack([self._of_member(member, pairs, start, last) for member in self._members])
 
     def _of_member(self, member: Member, pairs: Sequence[Pair], start: int, end: int) -> np.ndarray:
@@ -530,15 +496,3 @@ class Avocado:
 
 def _binned(data: Data) -> BinnedTracks:
     return data if isinstance(data, BinnedTracks) else from_arrays(data)
-
-
-def _sizes(stretches: Sequence[Stretch]) -> list[int]:
-    return [stretch.end - stretch.first for stretch in stretches]
-
-
-def _check_names(what: str, names: Sequence[str]) -> None:
-    if isinstance(names, str) or not len(names):
-        raise InputError(f"{what}s {names!r}: expected a list of at least one name")
-    for name in names:
-        if list(names).count(name) > 1:
-            raise InputError(f"{what} {name!r} is named twice")
