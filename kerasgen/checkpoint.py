@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import keras
 
 _FILE = "checkpoint.npz"
+LEARNED = "learned.json"
+"""The state of a training of one model a chromosome; see :mod:`kerasgen.learned`."""
 
 
 @dataclass
@@ -68,8 +70,10 @@ def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
         raise InputError("give --resume to go on or --overwrite to begin anew, not both")
     if flags["resume"]:
         return True
+    ways = dict.fromkeys((_FILE, LEARNED), "of another kind of training; --overwrite begins anew")
+    ways[state] = "--resume goes on with its training, --overwrite begins anew"
     for path, way in (
-        (bundle.path_of(prefix, "state") / state, "--resume goes on with its training, --overwrite begins anew"),
+        *((bundle.path_of(prefix, "state") / name, way) for name, way in ways.items()),
         (bundle.path_of(prefix, "keras"), "--overwrite replaces it"),
     ):
         if path.exists() and not flags["overwrite"]:

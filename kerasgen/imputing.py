@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kerasgen")
 
+_NAMING = "name --celltype or --assay, or give --all_tracks or, of an Avocado, --all_missing"
+
 _VALUES_AT_ONCE = 2**27
 """Imputed values that are in memory together: half a gigabyte."""
 _FILES_AT_ONCE = 64
@@ -153,7 +155,7 @@ def impute(
     if not pairs and not adding and not plot_embeddings:
         if all_missing:
             raise InputError(f"{opened.prefix}: the database has a track of each of these pairs; none is missing")
-        raise InputError("nothing to impute; name --celltype or --assay, or give --all_missing or --all_tracks")
+        raise InputError(f"nothing to impute; {_NAMING}")
     _check_flags(opened, pairs, keep_arcsinh=keep_arcsinh, std=std, scores=scores, plot_region=plot_region)
     pieces = opened.pieces(list(chrom) if chrom else None, start, end, region)
     shown = opened.piece(*parse_region(plot_region)) if plot_region else None
@@ -205,8 +207,8 @@ def _refuse_flags_of_avocado(opened: GenomeModel, **flags: Any) -> None:
     for name, value in flags.items():
         if value:
             raise InputError(
-                f"--{name} is for an Avocado; {opened.prefix} is an Epi-LSTM, which gives back the tracks that it was "
-                "trained on"
+                f"--{name} is for an Avocado; {opened.prefix} is an Epi-LSTM or components, which give back the tracks "
+                "that they were made of"
             )
 
 
@@ -241,7 +243,7 @@ def _add(
     from kerasgen.track_training import chromosome_models
 
     model = opened.main
-    trained = {name: opened.document.get("run", {}).get(name) for name in ("epochs", "epoch_size")}
+    trained = {name: opened.document.get("run", {}).get(name) for name in ("epochs", "epoch_size", "sampling")}
     kept_out = {*opened.held_out, *opened.validated_on}
     for axis, names in adding:
         is_celltypes = axis == "celltypes"
@@ -263,7 +265,8 @@ def _add(
             if name not in getattr(tracks, axis):
                 raise InputError(f"--add_{axis} {name}: has no track of what the model knows ({', '.join(known[:12])})")
         fit = model.fit_celltypes if is_celltypes else model.fit_assays
-        fit(tracks, n_epochs=epochs or trained["epochs"], epoch_size=trained["epoch_size"])
+        more = {name: trained[name] for name in ("epoch_size", "sampling")}
+        fit(tracks, n_epochs=epochs or trained["epochs"], **more)
     further = [name for name in opened.chromosomes if name not in {s.chromosome for s in model.stretches}]
     kept = {key: opened.document[key] for key in _KEPT if key in opened.document}
     document: dict[str, Any] = {
@@ -327,7 +330,7 @@ def _check_flags(
         raise InputError(f"--std: {opened.prefix} is one model; expected one of gen_train --n_models 2 or more")
     for name, value in (("scores", scores), ("plot_region", plot_region)):
         if value is not None and not pairs:
-            raise InputError(f"--{name} is of imputed tracks; name --celltype or --assay, or give --all_missing")
+            raise InputError(f"--{name} is of imputed tracks; {_NAMING}")
 
 
 def bigwig_path(folder: Path, pair: Pair, ending: str = "bigwig") -> Path:

@@ -14,7 +14,7 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import bundle, checkpoint
 
-FILE = "learned.json"
+FILE = checkpoint.LEARNED
 _MODEL = "model"
 _MAY_CHANGE = {"resume", "overwrite", "model_prefix"}
 
@@ -86,7 +86,8 @@ class Learned:
     def publish(self) -> None:
         """Move all models to where they belong, ``P.json`` last; an interrupted move is ended by the next one."""
         # What an earlier training wrote is opened no more once a part of it is replaced.
-        bundle.path_of(self.final, "json").unlink(missing_ok=True)
+        if (self._folder / f"{_MODEL}.json").exists():  # Else an interrupted move had come to its end.
+            bundle.path_of(self.final, "json").unlink(missing_ok=True)
         waiting = [path for path in self._folder.iterdir() if path.name.startswith(f"{_MODEL}.")]
         for path in sorted(waiting, key=lambda path: (path.name == f"{_MODEL}.json", path.name)):
             os.replace(path, f"{self.final}{path.name.removeprefix(_MODEL)}")

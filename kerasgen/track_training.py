@@ -12,6 +12,7 @@ import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
+from db_ingest.genome import shorten_names
 from kerasgen import backend, bundle, checkpoint, params
 from kerasgen.binned import BinnedTracks, Pair, from_database
 from kerasgen.database import Database
@@ -98,7 +99,9 @@ def train_avocado(
     twice = [pair for pair in held if pair in validating]
     if twice:
         raise InputError(f"--hold_out and --validate_on both name {':'.join(twice[0])}; expected it in one of them")
-    further = _further_chromosomes(database, train_chroms) if per_chromosome else []
+    further = []
+    if per_chromosome:
+        further = _further_chromosomes(database, train_chroms, celltypes, assays, {*held, *validating})
     settings = _settings(flags)
     patience = _patience(patience, validating)
     storage.require_writable(Path(model_prefix).parent)
@@ -131,12 +134,13 @@ def train_avocado(
     if per_chromosome:
         with checkpoint.resumable(model_prefix, FILE):
             _learn_each(learned, learn, database, document)
-        learned.publish()
-        rows = learned.rows
+            rows = learned.rows
+            _write_log(learned.prefix, rows)
+            learned.publish()
     else:
         model, rows = learn()
         model.save(model_prefix, document)
-    _write_log(model_prefix, rows)
+        _write_log(model_prefix, rows)
     return _result(model_prefix, rows, epochs or resolve(preset, **settings).n_epochs, learned.seconds)
 
 
@@ -155,7 +159,7 @@ def _learn_each(learned: Learned, learn: Learning, database: Database, document:
     if not missing:
         return
     model = model or Avocado.load(learned.prefix)
-    how = {name: document["run"][name] for name in ("epochs", "epoch_size")}
+    how = {name: document["run"][name] for name in ("epochs", "epoch_size", "sampling")}
     for name, other in chromosome_models(model, database, missing, model.experiments, **how):
         other.save(f"{learned.prefix}.{name}", {**document, "chromosome_models": []})
         learned.add_chromosome(name)
@@ -168,6 +172,7 @@ def chromosome_models(
     pairs: Collection[Pair],
     epochs: int | None = None,
     epoch_size: int | None = None,
+    sampling: str | None = None,
 ) -> Iterator[tuple[str, Avocado]]:
     """Learn the genome factors of other chromosomes, one after the other; network, cell types and assays stay.
 
@@ -176,7 +181,7 @@ def chromosome_models(
         database: where the tracks are.
         chromosomes: those to learn.
         pairs: tracks to learn from; those without a value on a chromosome are left out there.
-        epochs, epoch_size: instead of the model's settings.
+        epochs, epoch_size, sampling: instead of the model's settings.
     """
     for number, name in enumerate(chromosomes):
         log.info("chromosome %s (%d of %d): its genome factors", name, number + 1, len(chromosomes))
@@ -192,7 +197,7 @@ def chromosome_models(
         if len(there) < len(every.pairs):
             log.warning("warning: %d tracks have no value on %s", len(every.pairs) - len(there), name)
             every = every.subset(there)
-        yield name, model.fit_genome(every, n_epochs=epochs, epoch_size=epoch_size)
+        yield name, model.fit_genome(every, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling)
 
 
 def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
@@ -234,7 +239,14 @@ def _pairs(database: Database, flag: str, words: Sequence[str] | None) -> list[P
     return found
 
 
-def _further_chromosomes(database: Database, train_chroms: Sequence[str] | None) -> list[str]:
+def _further_chromosomes(
+    database: Database,
+    train_chroms: Sequence[str] | None,
+    celltypes: Sequence[str] | None,
+    assays: Sequence[str] | None,
+    aside: Collection[Pair],
+) -> list[str]:
+    """Chromosomes beside those of training on which a track that is learned from has values."""
     if not train_chroms:
         raise InputError("--per_chromosome: name the chromosomes that the network is learned from: --train_chroms")
     for name in train_chroms:
@@ -242,7 +254,20 @@ def _further_chromosomes(database: Database, train_chroms: Sequence[str] | None)
     further = [name for name in database.genome.names if name not in train_chroms]
     if not further:
         raise InputError("--per_chromosome: --train_chroms names all chromosomes; expected some to be left")
-    return further
+    having = {
+        name
+        for track in database.tracks
+        if (track.dataset, track.attribute) not in aside
+        and (celltypes is None or track.dataset in celltypes)
+        and (assays is None or track.attribute in assays)
+        for name in track.checksums
+    }
+    empty = [name for name in further if name not in having]
+    if empty:
+        log.warning("warning: left out, as no track has values there: %s", shorten_names(empty))
+    if len(empty) == len(further):
+        raise InputError("--per_chromosome: no track has values on any chromosome beside --train_chroms")
+    return [name for name in further if name in having]
 
 
 def _refuse_unlearned(tracks: BinnedTracks, aside: Sequence[Pair]) -> None:

@@ -40,7 +40,7 @@ def main() -> None:
     if not path_of(prefix, "json").exists():
         train_epilstm(
             args.database, str(prefix), model_params=[f"bottleneck={args.size}"], epochs=args.epochs, seed=0,
-            n_models=args.models, resume=path_of(prefix, "state").exists(),
+            n_models=args.models, resume=(path_of(prefix, "state") / "checkpoint.npz").exists(),
         )  # fmt: skip
     found = open_bundle(prefix)
     made = Normalisation.from_json(found.config["normalisation"])

@@ -3,9 +3,10 @@
 Usage: ceiling.py DATABASE [--pairs E117.H3K4me3 ...] [--blocks 20000]
 
 What an imputation model cannot know is how the other tracks around a bin go with the one that was not measured. These
-trees are told: they see what the default preset sees of the other tracks, learn from the track itself in every other
-block of bins, and are scored on the blocks between, then the other way round. No model that gets these inputs and never
-sees the track can be expected to do better. Needs the extra ``downstream`` (XGBoost).
+trees are told: they see the inputs of the default preset with ``scaled=False``, learn from the track itself in half of
+the bins of every other block, and are scored on the blocks between, then the other way round. Of the error over all
+bins, it says about what a model with these inputs could reach that never sees the track. Needs the extra ``downstream``
+(XGBoost).
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ def main() -> None:
         "--scales", action="store_true", help="only say how well spreads of left-out tracks are guessed"
     )
     flags = parser.parse_args()
+    flags.models = [" ".join(model.split()) for model in flags.models]
     with Database(flags.database) as database:
         tracks = from_database(database)
     if flags.scales:

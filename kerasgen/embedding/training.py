@@ -21,7 +21,7 @@ from kerasgen import backend, bundle, checkpoint, folds, params
 from kerasgen.binned import BinnedTracks, from_database
 from kerasgen.database import Database
 from kerasgen.embedding.frames import Normalisation, Parts, by_chromosomes, by_stretches, named
-from kerasgen.imputation.files import network_path
+from kerasgen.imputation.files import network_path, remove_further
 from kerasgen.training import TrainingResult
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def train_epilstm(
     Args:
         tdb_array: path or URI of the database.
         model_prefix: ``P`` of ``P.keras`` (best weights), ``P.json`` and ``P.log.csv``; of an ensemble also
-            ``P.2.keras`` and so on.
+            ``P.model2.keras`` and so on.
         architecture_spec: ``"epilstm"``.
         celltypes, assays, bin, transformation: which tracks and how they are read; see
             :func:`kerasgen.binned.from_database`.
@@ -136,8 +136,8 @@ def train_epilstm(
         fitting.go_on(state[0], state[2])
     with checkpoint.resumable(model_prefix):
         models = fitting.models()
-    contents = document(database, flags, config, models[0], normalisation, tracks, parts, split)
-    _write(model_prefix, models, contents, fitting, explained(models, normalisation, tracks, parts))
+        contents = document(database, flags, config, models[0], normalisation, tracks, parts, split)
+        _write(model_prefix, models, contents, fitting, explained(models, normalisation, tracks, parts))
     checkpoint.discard(model_prefix)
     best, seconds = fitting.best(0), fitting.progress.seconds
     stopped = fitting.ended(0) or "no better validation loss for an earlier --patience"
@@ -187,6 +187,9 @@ def _write(
         for number, model in enumerate(models):
             model.save(writing.enter_context(storage.replacing(network_path(prefix, number))))
         about.write_text(bundle.as_json(document))
+        # What an earlier training wrote is opened no more once a part of it is replaced.
+        bundle.path_of(prefix, "json").unlink(missing_ok=True)
+    remove_further(prefix, len(models))
 
 
 def fit_pca(

@@ -301,7 +301,7 @@ class Avocado:
         return self._each(pairs, start, end).mean(axis=0)
 
     def save(self, name: str | Path, document: dict[str, Any] | None = None) -> None:
-        """Write ``name.keras``, ``name.npz`` and ``name.json``, all or none; further models' are ``name.2.keras`` ….
+        """Write ``name.keras``, ``name.npz`` and ``name.json``, all or none; further models: ``name.model2.keras`` ….
 
         Args:
             name: prefix of the files.

@@ -77,6 +77,7 @@ def save(model: Avocado, prefix: str | Path, document: dict[str, Any]) -> None:
             "versions": bundle.versions(),
         }
         about.write_text(json.dumps({**document, **content}, indent=1))
+    remove_further(prefix, model.n_models)
 
 
 def load(cls: type[Avocado], prefix: str | Path) -> Avocado:
@@ -123,8 +124,16 @@ def load(cls: type[Avocado], prefix: str | Path) -> Avocado:
 
 
 def network_path(prefix: str | Path, number: int) -> Path:
-    """``P.keras`` of the first model, ``P.2.keras`` of the second."""
-    return bundle.path_of(prefix, "keras" if number == 0 else f"{number + 1}.keras")
+    """``P.keras`` of the first model, ``P.model2.keras`` of the second; ``P.2.keras`` may be a chromosome's."""
+    return bundle.path_of(prefix, "keras" if number == 0 else f"model{number + 1}.keras")
+
+
+def remove_further(prefix: str | Path, n_models: int) -> None:
+    """Remove the networks that an earlier, larger ensemble left."""
+    number = max(n_models, 1)
+    while (path := network_path(prefix, number)).exists():
+        path.unlink()
+        number += 1
 
 
 def _arrays(path: Path, identity: str) -> dict[str, np.ndarray]:

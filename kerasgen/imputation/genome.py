@@ -31,7 +31,8 @@ class GenomeFactors:
     def __init__(
         self, stretches: Sequence[Stretch], factors: Sequence[int], rng: np.random.Generator, decay: float = 0.0
     ) -> None:
-        self.stretches, self.decay, self.step, self.rate = tuple(stretches), decay, 0, 0.0
+        self.stretches, self.decay, self.step = tuple(stretches), decay, 0
+        self._rates = np.zeros(1024)
         self._ends = np.array([stretch.end for stretch in stretches], np.int64)
         self._begins = np.array([stretch.first for stretch in stretches], np.int64)
         sizes = self._ends - self._begins
@@ -75,26 +76,27 @@ class GenomeFactors:
             self._moments = [
                 (np.zeros_like(table), np.zeros_like(table), np.zeros(len(table), np.int64)) for table in self.tables
             ]
-        self.step, self.rate = self.step + 1, rate
+        self.step += 1
+        if self.step == len(self._rates):
+            self._rates = np.concatenate([self._rates, np.zeros_like(self._rates)])
+        self._rates[self.step] = rate
         rows = self.rows(positions)
         for level, table in enumerate(self.tables):
-            kernels.catch_up(rows[level], table, *self._moments[level], self.step, rate)
+            kernels.catch_up(rows[level], table, *self._moments[level], self.step, self._rates)
         return rows, self._laid_side_by_side(rows, len(positions))
 
     def end_step(self, rows: list[np.ndarray], gradient: np.ndarray) -> None:
         """Take the step that :meth:`begin_step` began, with ``(bins, width)`` gradients of the factors."""
-        column = 0
+        column, rate = 0, self._rates[self.step]
         for level, table in enumerate(self.tables):
-            kernels.adam_rows(
-                rows[level], gradient, column, table, *self._moments[level], self.step, self.rate, self.decay
-            )
+            kernels.adam_rows(rows[level], gradient, column, table, *self._moments[level], self.step, rate, self.decay)
             column += table.shape[1]
 
     def settle(self) -> None:
         """Bring all rows up to date."""
         for level, table in enumerate(self.tables if self._moments else ()):
             every = np.arange(len(table))
-            kernels.catch_up(every, table, *self._moments[level], self.step + 1, self.rate)
+            kernels.catch_up(every, table, *self._moments[level], self.step + 1, self._rates)
 
     def forget_moments(self) -> None:
         """Let go of Adam's moments; training on begins with new ones."""

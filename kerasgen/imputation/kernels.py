@@ -19,7 +19,7 @@ _FADED = 160  # Idle steps after which less than a float32's last digit of the m
 
 
 @_compiled
-def catch_up(rows, table, first, second, last, step, rate):  # type: ignore[no-untyped-def]  # pragma: no cover
+def catch_up(rows, table, first, second, last, step, rates):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Bring rows to where Adam on the whole table would have them before this step.
 
     A row without a gradient goes on moving by its momentum, and its moments fade. What many such steps add up to is one
@@ -30,7 +30,7 @@ def catch_up(rows, table, first, second, last, step, rate):  # type: ignore[no-u
         table, first, second: ``(rows, factors) float32`` factors and moments.
         last: ``(rows,) int64`` the step that each row stands after; 0 for one that had no gradient yet.
         step: number of the step to come, from 1.
-        rate: the learning rate.
+        rates: ``(step,) float64`` or more: the learning rate of each step that was taken, by its number.
     """
     before, known = -1, -1
     total, fade_1, fade_2 = 0.0, 1.0, 1.0
@@ -44,24 +44,24 @@ def catch_up(rows, table, first, second, last, step, rate):  # type: ignore[no-u
         if last[row] != known:
             known = last[row]
             idle = step - 1 - known
-            total, fade_1, fade_2 = _movement(known, idle), BETA_1**idle, BETA_2**idle
+            total, fade_1, fade_2 = _movement(known, idle, rates), BETA_1**idle, BETA_2**idle
         for k in range(table.shape[1]):
-            table[row, k] -= rate * total * first[row, k] / (np.sqrt(second[row, k]) + EPSILON)
+            table[row, k] -= total * first[row, k] / (np.sqrt(second[row, k]) + EPSILON)
             first[row, k] *= fade_1
             second[row, k] *= fade_2
         last[row] = step - 1
 
 
 @_compiled
-def _movement(last, idle):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Steps of Adam that ``idle`` steps without a gradient after step ``last`` add up to, in units of the next one."""
+def _movement(last, idle, rates):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """What ``idle`` steps of Adam without a gradient after step ``last`` add up to, in units of momentum / spread."""
     left_1, left_2, fade = BETA_1**last, BETA_2**last, BETA_1 / np.sqrt(BETA_2)
     total, power = 0.0, 1.0
-    for _ in range(min(idle, _FADED)):
+    for number in range(min(idle, _FADED)):
         power *= fade
         left_1 *= BETA_1
         left_2 *= BETA_2
-        total += power * np.sqrt(1 - left_2) / (1 - left_1)
+        total += rates[last + 1 + number] * power * np.sqrt(1 - left_2) / (1 - left_1)
     return total
 
 

@@ -235,7 +235,7 @@ def test_files_that_are_there_are_refused_left_or_replaced(folder, tmp_path, cap
         ("-c E1 -a H3K4me3 --start 500", "--start and --end are of one chromosome; name it with --chrom"),
         ("-c E1 -a H3K4me3 --region chr2", "'chr2': expected a region CHROM:START-END"),
         ("-c E1 -a H3K4me3 --region chr2:0-50 --chrom chr1", "give --region or --chrom, --start and --end, not both"),
-        ("", "nothing to impute; name --celltype or --assay, or give --all_missing"),
+        ("", "nothing to impute; name --celltype or --assay, or give --all_tracks"),
         ("-c E1 --all_missing", "the database has a track of each of these pairs; none is missing"),
         ("--scores x --plot_embeddings y", "--scores is of imputed tracks"),
         ("-c E1 --genes g.bed", "--genes and --enhancers are for --scores"),

@@ -244,7 +244,7 @@ def test_a_saved_model_comes_back_the_same(model: Avocado, tmp_path: Path) -> No
     np.testing.assert_array_equal(again.genome_embedding, model.genome_embedding)
     assert json.loads((tmp_path / "dir.with.dots" / "m.json").read_text())["note"] == "kept"
     names = {path.name for path in (tmp_path / "dir.with.dots").iterdir()}
-    assert names == {"m.keras", "m.npz", "m.json"} | ({"m.2.keras"} if model.n_models == 2 else set())
+    assert names == {"m.keras", "m.npz", "m.json"} | ({"m.model2.keras"} if model.n_models == 2 else set())
 
 
 def test_saving_that_fails_leaves_what_was_there(plain: Avocado, tmp_path: Path, monkeypatch) -> None:

@@ -26,16 +26,19 @@ pytestmark = pytest.mark.backend
 TWO = (Stretch("a", 0, 0, 430), Stretch("b", 0, 430, 700))
 
 
-def test_rows_move_as_keras_adam_moves_whole_tables(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("falling", [False, True])
+def test_rows_move_as_keras_adam_moves_whole_tables(falling: bool, rng: np.random.Generator) -> None:
     genome = GenomeFactors(TWO[:1], (3, 2, 1), rng)
     start = genome.copy_tables()
     tables = [keras.Variable(table) for table in start]
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(tables)
-    for _ in range(60):
+    for step in range(60):
+        rate = 0.01 * (1 - step / 60) if falling else 0.01
+        optimizer.learning_rate.assign(rate)
         positions = np.sort(rng.integers(0, 430, 25))
         gradient = rng.normal(size=(25, 6)).astype(np.float32)
-        rows, factors = genome.begin_step(positions, 0.01)
+        rows, factors = genome.begin_step(positions, rate)
         whole = []
         for table, row, span, part in zip(tables, rows, (1, 10, 200), np.split(gradient, [3, 5], axis=1), strict=True):
             np.testing.assert_array_equal(row, positions // span)

@@ -40,7 +40,7 @@ def expected(folder: Path) -> np.ndarray:
     values = {pair: np.arcsinh(track) for pair, track in simulated().items()}
     tracks = from_arrays(values)
     made = Normalisation.from_json(open_bundle(folder / "m").config["normalisation"])
-    models = [load_model(folder / f"m.{ending}") for ending in ("keras", "2.keras")]
+    models = [load_model(folder / f"m.{ending}") for ending in ("keras", "model2.keras")]
     return np.concatenate(
         [np.stack(each) for _, each in reconstructions(models, made, tracks, tracks.stretches)], axis=2
     )
@@ -98,7 +98,7 @@ def test_as_many_components_as_tracks_give_the_tracks_back(folder: Path, tmp_pat
         ({"add_celltypes": ["E3"], "new_model": "n"}, "--add_celltypes is for an Avocado"),
         ({"celltype": ["E9"]}, "knows no cell type 'E9'; expected one of E1, E2"),
         ({"assay": ["A"], "all_tracks": True}, "--all_tracks is every pair; give it without"),
-        ({}, "nothing to impute; name --celltype or --assay, or give --all_missing or --all_tracks"),
+        ({}, "nothing to impute; name --celltype or --assay, or give --all_tracks"),
         ({"assay": ["A"], "chrom": ["chr9"]}, "knows no chromosome 'chr9'"),
         ({"assay": ["A"], "tdb_array": "/none"}, "/none: no kerasgen database here"),
     ],
@@ -129,5 +129,5 @@ def test_a_pair_that_the_model_has_no_track_of_is_refused_only_where_it_is_named
 def test_a_missing_model_of_an_ensemble_is_named(folder: Path, tmp_path: Path) -> None:
     for ending in ("keras", "json"):
         (tmp_path / f"m.{ending}").write_bytes((folder / f"m.{ending}").read_bytes())
-    with pytest.raises(InputError, match="m.2.keras: no such model"):
+    with pytest.raises(InputError, match="m.model2.keras: no such model"):
         impute(str(tmp_path / "m"), all_tracks=True, out_dir=str(tmp_path))

@@ -81,7 +81,7 @@ def keeping_states(monkeypatch: pytest.MonkeyPatch, folder: Path, dies: tuple[in
     return copy
 
 
-def same_weights(first: Path, second: Path, endings: tuple[str, ...] = ("keras", "2.keras")) -> None:
+def same_weights(first: Path, second: Path, endings: tuple[str, ...] = ("keras", "model2.keras")) -> None:
     for ending in endings:
         one, two = (load_model(f"{prefix}.{ending}").get_weights() for prefix in (first, second))
         for a, b in zip(one, two, strict=True):
@@ -157,7 +157,7 @@ def test_killed_command_goes_on(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_models_of_an_ensemble_are_those_of_the_seeds_that_follow(uri: str, whole: Path, tmp_path: Path) -> None:
     train_epilstm(uri, str(tmp_path / "m"), **{**FLAGS, "seed": 5, "n_models": 1})
     for a, b in zip(
-        load_model(f"{whole}.2.keras").get_weights(), load_model(tmp_path / "m.keras").get_weights(), strict=True
+        load_model(f"{whole}.model2.keras").get_weights(), load_model(tmp_path / "m.keras").get_weights(), strict=True
     ):
         np.testing.assert_allclose(a, b, atol=1e-5)
     together, alone = open_bundle(whole).config, open_bundle(tmp_path / "m").config
@@ -174,7 +174,7 @@ def test_explained_variance_is_that_of_the_mean_reconstruction(whole: Path) -> N
     found = open_bundle(whole).config
     tracks = from_arrays(simulated(), transformation="None")
     made = Normalisation.from_json(found["normalisation"])
-    models = [load_model(f"{whole}.{ending}") for ending in ("keras", "2.keras")]
+    models = [load_model(f"{whole}.{ending}") for ending in ("keras", "model2.keras")]
     (test,) = frames.by_stretches(tracks).test
     each = [
         np.concatenate([values[number] for _, values in reconstructions(models, made, tracks, [test])], axis=1)
@@ -343,6 +343,55 @@ def test_avocado_that_is_killed_while_files_move_is_complete_when_resumed(
     assert not Path(f"{prefix}.json").exists()
     train_avocado(genome, str(prefix), resume=True, **AVOCADO)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in each.parent.iterdir())
+
+
+def test_avocado_that_is_killed_when_all_files_have_moved_is_complete_when_resumed(genome: str, tmp_path: Path) -> None:
+    prefix = tmp_path / "m"
+
+    def killed(final: object) -> None:
+        if prefix.with_suffix(".json").exists():
+            raise Killed
+        real(final)  # type: ignore[arg-type]
+
+    real = checkpoint.discard
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "discard", killed)
+        with pytest.raises(Killed):
+            train_avocado(genome, str(prefix), **AVOCADO)
+    train_avocado(genome, str(prefix), resume=True, **AVOCADO)
+    assert Avocado.load(prefix).experiments
+    assert not prefix.with_suffix(".state").exists()
+
+
+def test_a_training_under_way_is_not_replaced_by_one_of_another_family(uri: str, genome: str, tmp_path: Path) -> None:
+    for name, train, where in (
+        ("learned.json", lambda prefix: train_epilstm(uri, prefix, **FLAGS), tmp_path / "a"),
+        ("checkpoint.npz", lambda prefix: train_avocado(genome, prefix, **AVOCADO), tmp_path / "b"),
+    ):
+        left = Path(f"{where}.state") / name
+        left.parent.mkdir()
+        left.touch()
+        with pytest.raises(InputError, match=f"{name}: exists; of another kind of training; --overwrite begins anew"):
+            train(str(where))
+        assert left.exists()
+
+
+def test_a_chromosome_without_values_is_left_out_before_training(
+    genome: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = shutil.copytree(Path(genome).parent, tmp_path / "own")
+    for path in own.glob("*.npz"):
+        with np.load(path) as arrays:
+            np.savez(path, **{name: arrays[name] for name in ("chr1", "chr2")})
+    shutil.rmtree(own / "db")
+    ingest(
+        str(own / "db"), str(own / "samples.tsv"), attribute_config_file=str(own / "types.yaml"),
+        chrom_sizes=str(own / "sizes"),
+    )  # fmt: skip
+    train_avocado(str(own / "db"), str(tmp_path / "m"), **AVOCADO)
+    assert "left out, as no track has values there: chr3" in caplog.text
+    assert (tmp_path / "m.chr2.keras").exists()
+    assert not (tmp_path / "m.chr3.keras").exists()
 
 
 def test_resuming_an_avocado_needs_the_same_training(genome: str, each: Path, tmp_path: Path) -> None:
