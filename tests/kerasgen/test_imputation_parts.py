@@ -34,7 +34,7 @@ def test_rows_move_as_keras_adam_moves_whole_tables(falling: bool, rng: np.rando
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(tables)
     for step in range(60):
-        rate = 0.01 * (1 - step / 60) if falling else 0.01
+        rate = 0.02 * (1 - step / 60) if falling else 0.01
         optimizer.learning_rate.assign(rate)
         positions = np.sort(rng.integers(0, 430, 25))
         gradient = rng.normal(size=(25, 6)).astype(np.float32)

@@ -92,7 +92,7 @@ def test_as_many_components_as_tracks_give_the_tracks_back(folder: Path, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"all_missing": True}, "--all_missing is for an Avocado; .*m is an Epi-LSTM, which gives back the tracks"),
+        ({"all_missing": True}, "--all_missing is for an Avocado; .*m is an Epi-LSTM or components, which give back"),
         ({"assay": ["A"], "scores": "s"}, "--scores is for an Avocado"),
         ({"assay": ["A"], "plot_region": "grid:0-100"}, "--plot_region is for an Avocado"),
         ({"add_celltypes": ["E3"], "new_model": "n"}, "--add_celltypes is for an Avocado"),
