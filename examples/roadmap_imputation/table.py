@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="prefix of the table's files")
     parser.add_argument("--pairs", nargs="+", default=BARS, help="tracks to hold out, one at a time")
     parser.add_argument(
-        "--models", nargs="+", default=["default"], help="each a preset, perhaps with settings: 'default scaled=False'"
+        "--models",
+        nargs="+",
+        default=["default", "default scaled=False"],
+        help="each a preset, perhaps with settings (default: %(default)s)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--validation", help="a track that is not trained on either: training stops when it is best")
