@@ -1,7 +1,8 @@
 """Avocado: values of genomic tracks from factors of the cell type, the assay and the place in the genome.
 
-The factors of the genome are an input: they are far too many to lie on the device, and ``kerasgen.imputation`` keeps
-and learns them on the host. All else is here: factors of cell types and assays, and the network.
+The factors of the genome are an input: they are far too many to lie on the device, and
+``kerasgen.track_models.avocado`` keeps and learns them on the host. All else is here: factors of cell types and assays,
+and the network.
 
 References:
     Schreiber et al. 2020, Genome Biology 21:81 (the model; its defaults are this module's), 21:82 (ENCODE).

@@ -19,11 +19,11 @@ import keras
 import numpy as np
 
 import architectures
-from kerasgen import devices
-from kerasgen.device_model import DeviceModel, on_device
-from kerasgen.feeding import Feed, as_tf_dataset
-from kerasgen.losses import MaskedMSE, MultinomialNLL
+from kerasgen.loader.prefetch import Feed, as_tf_dataset
+from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
 from kerasgen.sequence import one_hot
+from kerasgen.training import devices
+from kerasgen.training.timed_model import DeviceModel, on_device
 
 BASES, LENGTH, OUT, ROUNDS = 20_000_000, 2114, 1000, 5
 BPNET = architectures.get("bpnet")

@@ -15,8 +15,8 @@ import numpy as np
 
 from db_ingest import ingest
 from kerasgen.database import Database
-from kerasgen.elements.features import feature_sets, pooled, spans_of
-from kerasgen.elements.table import Elements
+from kerasgen.downstream_tasks.elements import Elements
+from kerasgen.downstream_tasks.features import feature_sets, pooled, spans_of
 
 BIN = 25
 CHROMOSOMES = 4

@@ -78,11 +78,11 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from kerasgen import embed, train_epilstm
-    from kerasgen.binned import from_database
     from kerasgen.bundle import open_bundle
     from kerasgen.database import Database
-    from kerasgen.embedding.coding import Coder
-    from kerasgen.embedding.frames import Normalisation
+    from kerasgen.track_models.binned import from_database
+    from kerasgen.track_models.epilstm.encoder import Coder
+    from kerasgen.track_models.epilstm.frames import Normalisation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peers import avocado_keras
 
 from kerasgen import Avocado
-from kerasgen.binned import BinnedTracks, from_arrays
-from kerasgen.imputation.sampling import batches
+from kerasgen.track_models.avocado.sampling import batches
+from kerasgen.track_models.binned import BinnedTracks, from_arrays
 
 POSITIONS = 1_126_469
 CELLTYPES, ASSAYS = [f"cell type {i}" for i in range(4)], [f"assay {i}" for i in range(5)]

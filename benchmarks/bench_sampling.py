@@ -79,9 +79,10 @@ def make(folder: Path, sizes: dict[str, int]) -> None:
 
 def measure(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
     """Seconds and peak MB of the plans of one case, and seconds of drawing an epoch."""
-    from kerasgen import planning, spec
+    from kerasgen import spec
     from kerasgen.database import Database
-    from kerasgen.training import train
+    from kerasgen.regions import plan as planning
+    from kerasgen.training.train import train
 
     flags = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()}
@@ -115,8 +116,8 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
 
 def read(folder: Path, tracks: list[tuple[str, str]]) -> dict[str, float]:
     """Seconds to read a chromosome of some tracks, or of the sequence, as a plan reads them."""
-    from kerasgen import partition
     from kerasgen.database import Database
+    from kerasgen.regions import threshold as partition
 
     database = Database(str(folder / "db"))
     blocks = partition.blocks(database.genome, (np.zeros(1, np.int64), np.array(database.genome.sizes[:1])))

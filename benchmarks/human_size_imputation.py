@@ -26,8 +26,8 @@ import numpy as np
 import pyBigWig
 from human_size import CHR1, run
 
-from kerasgen.imputation.settings import Settings, resolve
-from kerasgen.track_models import Piece, TrackModel
+from kerasgen.track_models.avocado.settings import Settings, resolve
+from kerasgen.track_models.models import Piece, TrackModel
 
 BIN = 25
 SIZES = {"pilot": 28_161_725, "chr1": CHR1}

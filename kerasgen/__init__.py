@@ -13,25 +13,25 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Avocado": "kerasgen.imputation.avocado",
+    "Avocado": "kerasgen.track_models.avocado.model",
     "Database": "kerasgen.database",
     "KerasgenError": "db_ingest.errors",
     "InputError": "db_ingest.errors",
     "RunError": "db_ingest.errors",
-    "as_tf_dataset": "kerasgen.feeding",
-    "downstream": "kerasgen.elements.downstream",
-    "embed": "kerasgen.embedding.embed",
-    "impute": "kerasgen.imputing",
-    "ingest": "db_ingest.ingest",
+    "as_tf_dataset": "kerasgen.loader.prefetch",
+    "downstream": "kerasgen.downstream_tasks.downstream",
+    "embed": "kerasgen.track_models.embed",
+    "impute": "kerasgen.track_models.impute",
+    "ingest": "db_ingest.writing.ingest",
     "open_bundle": "kerasgen.bundle",
-    "predict_tdb": "kerasgen.prediction",
-    "report": "kerasgen.reporting",
-    "score_bpnet": "kerasgen.scoring.bpnet",
-    "shap": "kerasgen.interpretation.shap",
+    "predict_tdb": "kerasgen.prediction.predict_tdb",
+    "report": "kerasgen.reports.page",
+    "score_bpnet": "kerasgen.scoring.profile_counts",
+    "shap": "kerasgen.interpretation.attribute",
     "simulate": "kerasgen.simulation",
-    "train": "kerasgen.training",
-    "train_avocado": "kerasgen.track_training",
-    "train_epilstm": "kerasgen.embedding.training",
+    "train": "kerasgen.training.train",
+    "train_avocado": "kerasgen.track_models.avocado.train",
+    "train_epilstm": "kerasgen.track_models.epilstm.train",
 }
 
 __all__ = sorted(_HOMES)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
-from kerasgen.folds import Split
+from kerasgen.regions.folds import Split
 from kerasgen.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def load_model(path: str | Path, architecture_file: str | None = None) -> keras.
 
     import architectures
     import architectures.layers
-    import kerasgen.losses  # noqa: F401
+    import kerasgen.objectives.losses  # noqa: F401
 
     if not Path(path).is_file():
         raise MissingFileError(f"{path}: no such model")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from db_ingest import catalogue as catalogues
 from db_ingest import intervals
-from db_ingest.catalogue import Track
-from db_ingest.codes import MASK_MISSING, UNKNOWN_BASE
-from db_ingest.describe import describe_catalogue
 from db_ingest.errors import InputError
-from db_ingest.genome import Genome
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Track
+from db_ingest.layout.codes import MASK_MISSING, UNKNOWN_BASE
+from db_ingest.layout.describe import describe_catalogue
+from db_ingest.layout.genome import Genome
 
 if TYPE_CHECKING:
-    from db_ingest.reader import Reader
+    from db_ingest.layout.reader import Reader
 
 SEQUENCE = "sequence"
 _BRIDGE = 4096
@@ -54,7 +54,7 @@ class Database:
     def _reader(self) -> Reader:
         with self._lock:
             if self._raw is None:
-                from db_ingest.reader import Reader
+                from db_ingest.layout.reader import Reader
 
                 self._raw = Reader(self.uri, self.commit)
             return self._raw
@@ -180,7 +180,7 @@ class Database:
         Raises:
             InputError: a start that is not on the grid, or an unknown aggregation.
         """
-        from db_ingest.upkeep.levels import AGGREGATIONS
+        from db_ingest.writing.levels import AGGREGATIONS
 
         if aggregation not in AGGREGATIONS:
             raise InputError(f"aggregation {aggregation!r}: expected one of {', '.join(AGGREGATIONS)}")
@@ -199,7 +199,7 @@ class Database:
         self, track: Track, places: np.ndarray, firsts: np.ndarray, bin: int, aggregation: str, values: np.ndarray
     ) -> None:
         """Fill ``(n, length)`` with bins from ``firsts`` on."""
-        from db_ingest.bins import aggregate, grid
+        from db_ingest.layout.bins import aggregate, grid
 
         length = values.shape[1]
         binned = grid(self.genome, bin)
@@ -231,14 +231,14 @@ class Database:
     def read(self, track: Track | None, spans: intervals.Spans) -> np.ndarray:
         """Values of sorted disjoint stretches of the position axis, end to end, ``(sum of lengths,)``."""
         if track is not None and track.bin > 1:
-            from db_ingest.bins import read_bases
+            from db_ingest.layout.bins import read_bases
 
             return read_bases(self._reader, self.genome, track, spans)
         member, row = (SEQUENCE, None) if track is None else (track.member, track.row)
         return self._reader.read(member, row, *spans)
 
     def read_cells(self, track: Track | None, spans: intervals.Spans) -> np.ndarray:
-        """The same as they are stored: uint16 of counts, :data:`~db_ingest.codes.COUNTS_MISSING` for no value."""
+        """The same as stored: uint16 of counts, :data:`~db_ingest.layout.codes.COUNTS_MISSING` for no value."""
         if track is None or track.bin > 1 or track.folder != "counts":
             return self.read(track, spans)
         return self._reader.read_cells(track.member, track.row, *spans)

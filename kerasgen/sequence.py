@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from db_ingest.codes import UNKNOWN_BASE
+from db_ingest.layout.codes import UNKNOWN_BASE
 
 ALPHABET = "ACGT"
 ONE_HOT = np.concatenate([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from db_ingest.catalogue import Track
 from db_ingest.errors import InputError
-from db_ingest.strands import pair_strands
+from db_ingest.inputs.strands import pair_strands
+from db_ingest.layout.catalogue import Track
 from kerasgen.database import Database
-from kerasgen.signal import AGGREGATIONS, TRANSFORMATIONS
+from kerasgen.transforms import AGGREGATIONS, TRANSFORMATIONS
 
 SEQUENCE_SOURCE = "seq"
 
@@ -23,7 +23,7 @@ class Channels:
         attributes: ``("seq",)`` or one attribute a channel.
         datasets: one dataset a channel; empty for the sequence.
         flank: half the window in bp.
-        aggregation, transformation: see :mod:`kerasgen.signal`.
+        aggregation, transformation: see :mod:`kerasgen.transforms`.
         minimum, maximum: a sample with any value outside, after the transformation, is not used; None: no bound.
     """
 

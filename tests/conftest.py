@@ -89,7 +89,7 @@ def train_flags(simulated: Path, database_uri: str) -> dict:
 @pytest.fixture(scope="session")
 def trained(train_flags: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prefix of a quickly trained bundle."""
-    from kerasgen.training import train
+    from kerasgen.training.train import train
 
     prefix = tmp_path_factory.mktemp("trained") / "model"
     train(model_prefix=str(prefix), **train_flags)

@@ -49,8 +49,8 @@ def our_reader(job: SimpleNamespace) -> Work:
     """Our reader alone, and all its values once."""
     from db_ingest.formats import FORMATS
     from db_ingest.formats.base import Channel
-    from db_ingest.genome import Genome
-    from db_ingest.naming import Naming
+    from db_ingest.inputs.naming import Naming
+    from db_ingest.layout.genome import Genome
 
     kind = FORMATS["bam_5p"]
     module = kind.load()

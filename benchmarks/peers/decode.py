@@ -105,8 +105,8 @@ def ours(job: SimpleNamespace) -> Work:
 
     from db_ingest.formats import FORMATS
     from db_ingest.formats.base import EVERYTHING
-    from db_ingest.genome import Genome
-    from db_ingest.naming import Naming
+    from db_ingest.inputs.naming import Naming
+    from db_ingest.layout.genome import Genome
 
     naming = Naming(Genome(tuple(job.sizes), tuple(job.sizes.values())))
     kind = FORMATS["bigwig"]

@@ -188,8 +188,8 @@ def slices(job: SimpleNamespace) -> Callable[[], Stream]:
     import pysam
     from ours_loader import tracks_of, uri
 
-    from db_ingest import catalogue
-    from db_ingest.reader import Reader
+    from db_ingest.layout import catalogue
+    from db_ingest.layout.reader import Reader
 
     reader = Reader(uri(job))
 

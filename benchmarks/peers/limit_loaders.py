@@ -36,7 +36,7 @@ def copies(job: SimpleNamespace) -> Callable[[], Stream]:
 
 def block_reads(job: SimpleNamespace) -> Callable[[], Stream]:
     """Sequence and tracks of the database read once an epoch, block after block, and nothing made of them."""
-    import db_ingest.reader  # noqa: F401
+    import db_ingest.layout.reader  # noqa: F401
     from kerasgen.database import Database
 
     def start() -> Stream:

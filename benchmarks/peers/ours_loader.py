@@ -10,8 +10,8 @@ import numpy as np
 from loader import BATCH, INPUT, JITTER, OUTPUT, Batch, Stream, ahead, measure, peaks
 
 if TYPE_CHECKING:
-    from kerasgen.batches import BatchBuilder
-    from kerasgen.regions import Plan
+    from kerasgen.loader.builder import BatchBuilder
+    from kerasgen.regions.windows import Plan
 
 __all__ = ["generators", "in_memory", "mapped", "measure", "out_of_core", "tracks_of", "uri"]
 
@@ -31,10 +31,10 @@ def tracks_of(job: SimpleNamespace) -> list[tuple[str, str]]:
 def parts(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
     """What makes batches, nothing loaded, and what says which windows they hold."""
     from db_ingest import intervals
-    from db_ingest.strands import pair_strands
-    from kerasgen.batches import BatchBuilder
+    from db_ingest.inputs.strands import pair_strands
     from kerasgen.database import Database
-    from kerasgen.regions import Loci, Plan
+    from kerasgen.loader.builder import BatchBuilder
+    from kerasgen.regions.windows import Loci, Plan
     from kerasgen.spec import Channels, DataSpec
 
     database = Database(uri(job))
@@ -90,10 +90,10 @@ def _stream(job: SimpleNamespace, share: float, cache_dir: str | None = None) ->
         return Stream(ahead(make, windows(), job.threads))
 
     # Loaded where they are first needed; here, as the peers' modules are, before the clock starts.
-    import db_ingest.reader  # noqa: F401
-    import kerasgen.batches  # noqa: F401
-    from kerasgen.loading.sources import choose
-    from kerasgen.loading.store import size_of
+    import db_ingest.layout.reader  # noqa: F401
+    import kerasgen.loader.builder  # noqa: F401
+    from kerasgen.loader.cells import size_of
+    from kerasgen.loader.sources import choose
 
     return start
 
@@ -115,8 +115,8 @@ def mapped(job: SimpleNamespace) -> Callable[[], Stream]:
 
 def generators(job: SimpleNamespace) -> Callable[[int], Any]:
     """Batches of an epoch as ``gen_train`` has them, by its number: ``keras.utils.PyDataset``, all in memory."""
-    from kerasgen.generators import BatchGenerator
-    from kerasgen.loading.sources import choose
+    from kerasgen.loader.dataset import BatchGenerator
+    from kerasgen.loader.sources import choose
 
     builder, plan = parts(job)
     source = choose(builder.database, builder.needs, plan, cache_gb=1e3, threads=job.threads)

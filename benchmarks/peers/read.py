@@ -115,8 +115,8 @@ def genvarloader(job: SimpleNamespace) -> Work:
 
 
 def ours(job: SimpleNamespace) -> Work:
-    from db_ingest import catalogue as catalogues
-    from db_ingest.reader import Reader
+    from db_ingest.layout import catalogue as catalogues
+    from db_ingest.layout.reader import Reader
 
     wanted, uri = Wanted(job), job.uri or f"{job.target}/database"
     book = catalogues.load(uri)

@@ -9,12 +9,12 @@ import numpy as np
 from store import Work
 from store import ours as ingest
 
-from kerasgen.loading.sources import choose
-from kerasgen.loading.store import size_of
+from kerasgen.loader.cells import size_of
+from kerasgen.loader.sources import choose
 
 if TYPE_CHECKING:
-    from kerasgen.batches import BatchBuilder
-    from kerasgen.regions import Plan
+    from kerasgen.loader.builder import BatchBuilder
+    from kerasgen.regions.windows import Plan
 
 __all__ = ["ingest", "into_memory", "through_buffer", "track"]
 
@@ -24,9 +24,9 @@ BATCH = 64
 def _epoch(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
     """Batches over the first track at the peaks of the ranges: 2,114 bp in, 1,000 bp out, 500 bp of jitter."""
     from db_ingest import intervals
-    from kerasgen.batches import BatchBuilder
     from kerasgen.database import Database
-    from kerasgen.regions import Loci, Plan
+    from kerasgen.loader.builder import BatchBuilder
+    from kerasgen.regions.windows import Loci, Plan
     from kerasgen.spec import Channels, DataSpec
 
     database = Database(job.uri)

@@ -92,8 +92,8 @@ def memory(job: SimpleNamespace) -> Work:
     import pyBigWig
     import tiledb
 
-    from db_ingest.genome import Genome
-    from db_ingest.schema import schema_for
+    from db_ingest.layout.genome import Genome
+    from db_ingest.layout.schema import schema_for
 
     genome = Genome(tuple(job.sizes), tuple(job.sizes.values()))
     schema = schema_for("counts/value" if job.kind in ("counts", "coverage") else "signal/value", genome)
@@ -135,7 +135,7 @@ def ingest_ours(
     # Modules load where they are first needed; here, as the peers' do, before the clock starts.
     for module in pkgutil.walk_packages(db_ingest.__path__, "db_ingest."):
         # But what an ingest loads beside its planning is its own time.
-        if module.name != "db_ingest.preload":
+        if module.name != "db_ingest.writing.preload":
             importlib.import_module(module.name)
     folder = Path(job.target)
     folder.mkdir()

@@ -29,7 +29,7 @@ def bpnet(job: SimpleNamespace) -> Callable[[], Trained]:
     from ours_loader import generators
 
     import architectures
-    from kerasgen.losses import MaskedMSE, MultinomialNLL
+    from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
 
     class Fixed(keras.utils.PyDataset):
         def __init__(self, batches: Any) -> None:

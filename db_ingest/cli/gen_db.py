@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag, run_group, start_light
+from db_ingest.cli.frame import Command, Flag, run_group, start_light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from db_ingest.upkeep.consolidate import Consolidation
     from db_ingest.upkeep.copying import CopyResult
-    from db_ingest.upkeep.levels import LevelsResult
     from db_ingest.upkeep.verify import Verification
+    from db_ingest.writing.levels import LevelsResult
 
 _DATABASE = Flag("path or s3:// URI of the database", metavar="URI")
 _DRY_RUN = Flag("say what would be done and do nothing")
@@ -56,7 +56,7 @@ def _report_result(done: CopyResult | LevelsResult) -> None:
 COMMANDS = {
     "info": Command(
         prog="gen_db info",
-        function="db_ingest.describe:info",
+        function="db_ingest.layout.describe:info",
         report=_report,
         flags={
             "tdb_array": _DATABASE,
@@ -144,7 +144,7 @@ COMMANDS = {
     ),
     "levels": Command(
         prog="gen_db levels",
-        function="db_ingest.upkeep.levels:levels",
+        function="db_ingest.writing.levels:levels",
         report=_report_result,
         epilog="example: gen_db levels --tdb_array db --attributes fc_bigwig --bins 25 128",
         flags={

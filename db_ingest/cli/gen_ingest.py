@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag, log, start_light
+from db_ingest.cli.frame import Command, Flag, log, start_light
 from db_ingest.formats import FORMATS
-from db_ingest.samples import PRESETS
+from db_ingest.writing.samples import PRESETS
 
 if TYPE_CHECKING:
-    from db_ingest.ingest import IngestResult
+    from db_ingest.writing.ingest import IngestResult
 
 
 def _report(result: IngestResult) -> None:
@@ -35,7 +35,7 @@ def _report(result: IngestResult) -> None:
 
 COMMAND = Command(
     prog="gen_ingest",
-    function="db_ingest.ingest:ingest",
+    function="db_ingest.writing.ingest:ingest",
     report=_report,
     epilog=(
         "example: gen_ingest --tdb_array db --ref_fasta hg38.fa --tiledb_metadata samples.tsv "

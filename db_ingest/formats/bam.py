@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from db_ingest.errors import InputError
-from db_ingest.formats import bam_records, bgzf
+from db_ingest.formats import bam_records
 from db_ingest.formats.bam_records import ALIGNMENTS, COUNTED, ELSEWHERE, FILTERED, FIRST, LAST, SEQUENCE, WANTED
 from db_ingest.formats.base import EVERYTHING, Channel
 from db_ingest.formats.events import Batch, EventCounter
-from db_ingest.formats.files import require_file
-from db_ingest.naming import Naming
+from db_ingest.inputs import bgzf
+from db_ingest.inputs.files import require_file
+from db_ingest.inputs.naming import Naming
 
 _WHAT = "a BAM file"
 _DUPLICATE = 0x400

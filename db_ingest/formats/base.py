@@ -30,8 +30,9 @@ class SignalReader(Protocol):
     """One open file of values. Not shared between threads: open one in each.
 
     Every format module has ``open_signal(path, naming, options, channels) -> SignalReader``:
-    ``path`` a local file, ``naming`` a :class:`~db_ingest.naming.Naming` of the database's genome, ``options`` every
-    option of the type by name, defaults filled in, and ``channels`` the tracks wanted, mostly :data:`EVERYTHING` alone.
+    ``path`` a local file, ``naming`` a :class:`~db_ingest.inputs.naming.Naming` of the database's genome, ``options``
+    every option of the type by name, defaults filled in, and ``channels`` the tracks wanted, mostly
+    :data:`EVERYTHING` alone.
     It raises :class:`~db_ingest.errors.InputError` that names file, place and expectation.
 
     A module whose files are read from one end to the other does so in ``open_signal``; what the file holds wrong

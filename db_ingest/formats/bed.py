@@ -13,9 +13,9 @@ import numpy as np
 
 from db_ingest import intervals
 from db_ingest.errors import InputError
-from db_ingest.formats.files import read_text
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.files import read_text
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 _WHAT = "a BED or narrowPeak file"
 NO_SUMMIT = -1

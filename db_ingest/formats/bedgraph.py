@@ -9,13 +9,13 @@ from typing import Any
 import numba
 import numpy as np
 
-from db_ingest.codes import MOST_COUNTS
 from db_ingest.formats.base import EVERYTHING, Channel
 from db_ingest.formats.spool import Spool
-from db_ingest.formats.text import Intervals, Rows, read_rows
-from db_ingest.formats.tokens import GOOD
-from db_ingest.formats.words import UNKNOWN, ChromosomeNames
-from db_ingest.naming import Naming
+from db_ingest.formats.text.rows import Intervals, Rows, read_rows
+from db_ingest.formats.text.tokens import GOOD
+from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.codes import MOST_COUNTS
 
 _WHAT = "a bedGraph file"
 _EXPECTED = "chromosome, start, end and value"

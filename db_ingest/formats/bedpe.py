@@ -16,9 +16,9 @@ import numpy as np
 from db_ingest.formats.base import EVERYTHING, Channel
 from db_ingest.formats.events import EventCounter
 from db_ingest.formats.fragments import check_fragments, count_fragments
-from db_ingest.formats.text import Intervals, Rows, read_rows
-from db_ingest.formats.words import UNKNOWN, ChromosomeNames
-from db_ingest.naming import Naming
+from db_ingest.formats.text.rows import Intervals, Rows, read_rows
+from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames
+from db_ingest.inputs.naming import Naming
 
 _WHAT = "a BEDPE file"
 _EXPECTED = "chromosome, start and end of a fragment, or of both mates"

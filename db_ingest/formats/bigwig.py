@@ -17,11 +17,11 @@ from typing import Any, cast
 import numba
 import numpy as np
 
-from db_ingest.codes import MOST_COUNTS
 from db_ingest.errors import InputError
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.files import require_file
-from db_ingest.naming import Naming
+from db_ingest.inputs.files import require_file
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.codes import MOST_COUNTS
 
 _WHAT = "a bigWig file"
 _BIGWIG, _BIGBED, _CHROMOSOMES, _INDEX = 0x888FFC26, 0x8789F2EB, 0x78CA8C91, 0x2468ACE0

@@ -11,7 +11,7 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from db_ingest.formats.spool import MEMORY, Spool
-from db_ingest.genome import Genome
+from db_ingest.layout.genome import Genome
 
 _STRETCH_BITS = 24
 _STRETCH = 1 << _STRETCH_BITS

@@ -12,11 +12,11 @@ from typing import IO, cast
 import numpy as np
 from isal import igzip, isal_zlib
 
-from db_ingest.codes import UNKNOWN_BASE
 from db_ingest.errors import InputError
-from db_ingest.formats import bgzf
-from db_ingest.formats.files import require_file
-from db_ingest.genome import Genome
+from db_ingest.inputs import bgzf
+from db_ingest.inputs.files import require_file
+from db_ingest.layout.codes import UNKNOWN_BASE
+from db_ingest.layout.genome import Genome
 
 _WHAT = "a FASTA file"
 _BLOCK = 2**22

@@ -16,10 +16,10 @@ import numpy as np
 from db_ingest.errors import InputError
 from db_ingest.formats.base import EVERYTHING, Channel
 from db_ingest.formats.events import Batch, EventCounter, layers
-from db_ingest.formats.text import Intervals, Rows, read_rows
-from db_ingest.formats.words import UNKNOWN, ChromosomeNames, Words
-from db_ingest.genome import shorten_names
-from db_ingest.naming import Naming
+from db_ingest.formats.text.rows import Intervals, Rows, read_rows
+from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames, Words
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import shorten_names
 
 _WHAT = "a fragments file"
 _GROUPS = "a table of barcodes and their groups"

@@ -10,12 +10,12 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from db_ingest.codes import MOST_COUNTS
 from db_ingest.errors import InputError
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.files import require_file
-from db_ingest.genome import shorten_names
-from db_ingest.naming import Naming
+from db_ingest.inputs.files import require_file
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.codes import MOST_COUNTS
+from db_ingest.layout.genome import shorten_names
 
 _WHAT = "a NumPy .npy or .npz file"
 _MAGIC = b"\x93NUMPY"

@@ -11,9 +11,9 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from db_ingest.formats import fasta, twobit
-from db_ingest.formats.files import require_file
-from db_ingest.genome import Genome, shorten_names
-from db_ingest.naming import Naming
+from db_ingest.inputs.files import require_file
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome, shorten_names
 
 _WHAT = "a FASTA or 2bit file"
 

@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 
 from db_ingest.errors import InputError
-from db_ingest.formats.files import require_file
-from db_ingest.genome import Genome
+from db_ingest.inputs.files import require_file
+from db_ingest.layout.genome import Genome
 
 _WHAT = "chrom sizes: a table of names and sizes, or a BAM, bigWig, 2bit or FASTA file"
 _BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")

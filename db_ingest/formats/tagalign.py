@@ -10,9 +10,9 @@ import numpy as np
 
 from db_ingest.formats.base import EVERYTHING, Channel
 from db_ingest.formats.events import Batch, EventCounter, layers
-from db_ingest.formats.text import Intervals, Rows, read_rows
-from db_ingest.formats.words import UNKNOWN, ChromosomeNames
-from db_ingest.naming import Naming
+from db_ingest.formats.text.rows import Intervals, Rows, read_rows
+from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames
+from db_ingest.inputs.naming import Naming
 
 _WHAT = "a tagAlign file"
 _EXPECTED = "chromosome, start, end, name, score and strand"

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from db_ingest.codes import UNKNOWN_BASE
 from db_ingest.errors import InputError
-from db_ingest.formats.files import require_file
-from db_ingest.genome import Genome
+from db_ingest.inputs.files import require_file
+from db_ingest.layout.codes import UNKNOWN_BASE
+from db_ingest.layout.genome import Genome
 
 _WHAT = "a 2bit file"
 _SIGNATURE = 0x1A412743

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import SEQUENCE, Catalogue
 from db_ingest.errors import KerasgenError
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import SEQUENCE, Catalogue
 from db_ingest.progress import progress
 from db_ingest.upkeep import fragments
 from db_ingest.upkeep.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder
@@ -192,7 +192,7 @@ def _plan(uri: str, book: Catalogue) -> list[_Work]:
     """What each array needs, as things are now."""
     import numpy as np
 
-    from db_ingest.cells import CELLS, folder_of
+    from db_ingest.layout.cells import CELLS, folder_of
 
     used = book.rows()
     works = []
@@ -302,8 +302,8 @@ def _perform(uri: str, book: Catalogue, works: Sequence[_Work], check: Callable[
 def _merge(uri: str, member: str, merge: Merge) -> None:
     import tiledb
 
-    from db_ingest import arrays
-    from db_ingest.cells import read
+    from db_ingest.layout import arrays
+    from db_ingest.layout.cells import read
 
     ctx = storage.tiledb_ctx(uri)
     stamp = merge.row + 1

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import Catalogue
 from db_ingest.errors import InputError, MissingFileError, RunError
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Catalogue
+from db_ingest.layout.selection import choose_tracks
 from db_ingest.progress import progress
 from db_ingest.upkeep import fragments
 from db_ingest.upkeep.consolidate import tidy
 from db_ingest.upkeep.fragments import SCHEMA, Folder
-from db_ingest.upkeep.selection import choose_tracks
 
 MARK = ".copy.json"
 """Name of the file in a copy that is not whole yet; it says of what."""

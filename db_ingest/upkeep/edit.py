@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
-from db_ingest import catalogue as catalogues
-from db_ingest import storage
-from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
-from db_ingest.genome import shorten_names
-from db_ingest.names import check_attribute, check_dataset
-from db_ingest.upkeep.selection import choose_tracks
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.genome import shorten_names
+from db_ingest.layout.names import check_attribute, check_dataset
+from db_ingest.layout.selection import choose_tracks
+from db_ingest.writing.changing import changing
 
 _MOST_NAMES = 12
-
-
-@contextlib.contextmanager
-def changing(uri: str, *, dry_run: bool = False) -> Iterator[tuple[Catalogue, Callable[[], None]]]:
-    """Hold the writer's lock of a database that is there; yields its catalogue and what saves it.
-
-    With ``dry_run`` no lock is held, and saving does nothing.
-
-    Raises:
-        NoDatabaseError: no database there.
-        RunError: another process is writing to it.
-    """
-    book = catalogues.load(uri)
-    if dry_run:
-        yield book, lambda: None
-        return
-    with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
-        book = catalogues.load(uri)
-
-        def save() -> None:
-            lock.check()
-            book.save(uri)
-
-        yield book, save
 
 
 def drop(

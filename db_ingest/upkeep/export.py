@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
-from db_ingest.genome import shorten_names
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.genome import shorten_names
 
 FORMATS = {
     ".bw": ("bigwig", "signal"),

@@ -12,16 +12,18 @@ from typing import NamedTuple
 import numpy as np
 from isal import isal_zlib
 
-from db_ingest import catalogue as catalogues
-from db_ingest import schema, storage, workers
-from db_ingest.catalogue import Track
+from db_ingest import storage
 from db_ingest.errors import InputError, RunError
 from db_ingest.formats.bigwig_writer import BigWigWriter
-from db_ingest.formats.text_writer import TextWriter, bedgraph_lines, fasta_lines
-from db_ingest.genome import Genome
+from db_ingest.formats.text.writer import TextWriter, bedgraph_lines, fasta_lines
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout import schema
+from db_ingest.layout.catalogue import Track
+from db_ingest.layout.genome import Genome
+from db_ingest.layout.reader import Reader
+from db_ingest.layout.summaries import to_counts
 from db_ingest.progress import log, progress
-from db_ingest.reader import Reader
-from db_ingest.summaries import to_counts
+from db_ingest.writing import workers
 
 _STRETCH = 2**22
 """Cells read at a time, while those before are being written."""

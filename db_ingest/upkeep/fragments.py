@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from db_ingest import storage
-from db_ingest.catalogue import SEQUENCE, Catalogue
 from db_ingest.errors import RunError
+from db_ingest.layout.catalogue import SEQUENCE, Catalogue
 
 COMMITS, FRAGMENTS, FOOTERS = "__commits", "__fragments", "__fragment_meta"
 SCHEMA = "__schema"

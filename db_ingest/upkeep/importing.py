@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db_ingest import catalogue as catalogues
 from db_ingest import storage
-from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError, RunError
-from db_ingest.genome import Genome, shorten_names
-from db_ingest.names import check_attribute, check_dataset
-from db_ingest.naming import Naming
-from db_ingest.upkeep.edit import changing
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.genome import Genome, shorten_names
+from db_ingest.layout.names import check_attribute, check_dataset
+from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
-    from db_ingest.upkeep.derived import Wanted
     from db_ingest.upkeep.seqdataloader import Array, SignalColumn
+    from db_ingest.writing.derived import Wanted
 
 TYPE = "seqdataloader"
 """Type of a track that came from an array of seqdataloader's."""
@@ -66,9 +66,9 @@ def import_array(
         InputError: no such array, unknown names, a genome unlike the database's, or cells that are no mask's.
         RunError: another process is writing to the database, or the storage failed.
     """
-    from db_ingest.plan import existing_catalogue
-    from db_ingest.upkeep.derived import refuse_or_skip, write
     from db_ingest.upkeep.seqdataloader import open_array
+    from db_ingest.writing.derived import refuse_or_skip, write
+    from db_ingest.writing.plan import existing_catalogue
 
     existing = existing_catalogue(tdb_array)
     with open_array(source_array) as array:
@@ -98,7 +98,7 @@ def import_array(
 def _store_sequence(uri: str, genome: Genome, ref_fasta: str | None, dry_run: bool) -> None:
     if ref_fasta is None:
         return
-    from db_ingest.ingest import ingest
+    from db_ingest.writing.ingest import ingest
 
     with tempfile.TemporaryDirectory() as folder:
         sizes = Path(folder) / "chrom.sizes"
@@ -109,7 +109,7 @@ def _store_sequence(uri: str, genome: Genome, ref_fasta: str | None, dry_run: bo
 
 @contextlib.contextmanager
 def _opened(uri: str, genome: Genome, dry_run: bool) -> Iterator[tuple[Catalogue, Callable[[], None]]]:
-    """The database to import into, made if there is none; see :func:`db_ingest.upkeep.edit.changing`."""
+    """The database to import into, made if there is none; see :func:`db_ingest.writing.changing.changing`."""
     if catalogues.exists(uri):
         with changing(uri, dry_run=dry_run) as opened:
             yield opened
@@ -153,7 +153,7 @@ def open_column(genome: Genome, track: Track) -> Iterator[SignalColumn | None]:
 
 
 def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> Wanted:
-    from db_ingest.upkeep.derived import Wanted
+    from db_ingest.writing.derived import Wanted
 
     check_attribute(attribute, f"{array.uri}: attribute")
     check_dataset(task, f"{array.uri}: task")

@@ -8,15 +8,15 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import InputError
 from db_ingest.formats import TRANSFORM, UNIT
-from db_ingest.names import check_dataset
-from db_ingest.upkeep.edit import changing
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.names import check_dataset
+from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
-    from db_ingest.reader import Reader
-    from db_ingest.upkeep.derived import Wanted
+    from db_ingest.layout.reader import Reader
+    from db_ingest.writing.derived import Wanted
 
 TYPE = "merge"
 """Type of a track that came from other tracks of its database."""
@@ -69,8 +69,8 @@ def merge(
         raise InputError(f"--datasets {' '.join(datasets)}: expected two or more, each once")
     if into in datasets:
         raise InputError(f"--into {into}: is one of the datasets to pool; expected a name of its own")
-    from db_ingest.reader import Reader
-    from db_ingest.upkeep.derived import refuse_or_skip, write
+    from db_ingest.layout.reader import Reader
+    from db_ingest.writing.derived import refuse_or_skip, write
 
     with changing(tdb_array, dry_run=dry_run) as (book, save), contextlib.closing(Reader(tdb_array)) as reader:
         wanted = [_wanted(reader, book, name, datasets, into, how) for name in names]
@@ -95,8 +95,8 @@ def inputs_of(book: Catalogue, track: Track) -> list[Track] | None:
 
 
 def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str], into: str, how: str) -> Wanted:
-    from db_ingest.upkeep.derived import Wanted
     from db_ingest.upkeep.pooling import Pooled
+    from db_ingest.writing.derived import Wanted
 
     tracks = [book.track(attribute, dataset) for dataset in datasets]
     if tracks[0].kind != "signal":

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
-from db_ingest.catalogue import Track
-from db_ingest.genome import Genome
-from db_ingest.reader import Reader
-from db_ingest.upkeep.derived import Origin
+from db_ingest.layout.catalogue import Track
+from db_ingest.layout.genome import Genome
+from db_ingest.layout.reader import Reader
+from db_ingest.writing.derived import Origin
 
 _STRETCH = 2**20
 """Positions pooled at a time; with their sums in float64 they stay in the processor's cache or close to it."""

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from db_ingest import codes, schema, workers
-from db_ingest.catalogue import Catalogue, Track
 from db_ingest.errors import KerasgenError
 from db_ingest.formats import FORMATS, bed, sequence
 from db_ingest.formats.base import Channel
-from db_ingest.formats.files import describe_source
-from db_ingest.inputs import Fetcher
-from db_ingest.masks import Laid, interval_fields, read_mask
-from db_ingest.naming import Naming, read_alias_table
+from db_ingest.inputs.fetch import Fetcher
+from db_ingest.inputs.files import describe_source
+from db_ingest.inputs.naming import Naming, read_alias_table
+from db_ingest.layout import codes, schema
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.reader import Reader
 from db_ingest.progress import progress
-from db_ingest.reader import Reader
-from db_ingest.upkeep import computed, importing, merge
+from db_ingest.upkeep import importing, merge
 from db_ingest.upkeep.stored import Damage
+from db_ingest.writing import computed, workers
+from db_ingest.writing.masks import Laid, interval_fields, read_mask
 
 _STRETCH = 2**22
 """Bases compared at a time."""

@@ -15,10 +15,11 @@ import numba
 import numpy as np
 import tiledb
 
-from db_ingest import codes, intervals, schema, storage
+from db_ingest import intervals, storage
 from db_ingest.errors import InputError
-from db_ingest.genome import Genome, Piece
-from db_ingest.upkeep.derived import Origin
+from db_ingest.layout import codes, schema
+from db_ingest.layout.genome import Genome, Piece
+from db_ingest.writing.derived import Origin
 
 _WHAT = "an array of seqdataloader's db_ingest"
 
@@ -163,7 +164,7 @@ class MaskColumn(SignalColumn):
 
     def finish(self, uri: str, row: int) -> dict[str, Any]:
         """Store the intervals."""
-        from db_ingest import arrays
+        from db_ingest.layout import arrays
 
         # Stretches that chunks had cut in two touch, and no others do.
         starts = np.concatenate([starts for starts, _ in self._spans])

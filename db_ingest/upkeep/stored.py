@@ -11,15 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import tiledb
 
-from db_ingest import intervals, schema, storage, workers
-from db_ingest.catalogue import Catalogue, Track
-from db_ingest.cells import read
+from db_ingest import intervals, storage
 from db_ingest.errors import KerasgenError
-from db_ingest.genome import Genome
+from db_ingest.layout import schema
+from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.cells import read
+from db_ingest.layout.genome import Genome
+from db_ingest.layout.reader import Reader
+from db_ingest.layout.summaries import Part, combine, summarise
 from db_ingest.progress import progress
-from db_ingest.reader import Reader
-from db_ingest.summaries import Part, combine, summarise
-from db_ingest.upkeep.derived import has_value
+from db_ingest.writing import workers
+from db_ingest.writing.derived import has_value
 
 _SAME_SUM = 1e-9
 _NOT_OURS = (storage.DeniedError, storage.UnreachableError, storage.ServerError)

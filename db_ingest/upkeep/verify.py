@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from db_ingest import catalogue as catalogues
-from db_ingest.catalogue import SEQUENCE
-from db_ingest.upkeep.selection import choose_tracks
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import SEQUENCE
+from db_ingest.layout.selection import choose_tracks
 
 
 @dataclass

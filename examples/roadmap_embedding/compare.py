@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from kerasgen import backend, plotting
-from kerasgen.binned import Stretch, from_database
 from kerasgen.bundle import open_bundle, path_of
 from kerasgen.database import Database
-from kerasgen.embedding.evaluation import r_squared
-from kerasgen.embedding.frames import Normalisation
-from kerasgen.embedding.pca import components
-from kerasgen.embedding.training import train_epilstm
+from kerasgen.track_models.binned import Stretch, from_database
+from kerasgen.track_models.epilstm.evaluation import r_squared
+from kerasgen.track_models.epilstm.frames import Normalisation
+from kerasgen.track_models.epilstm.pca import components
+from kerasgen.track_models.epilstm.train import train_epilstm
 
 BLOCK = 4
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from kerasgen import backend
-from kerasgen.binned import from_database
 from kerasgen.bundle import load_model, open_bundle, path_of
 from kerasgen.database import Database
-from kerasgen.embedding.evaluation import reconstructions
-from kerasgen.embedding.frames import Normalisation, by_stretches
-from kerasgen.embedding.training import train_epilstm
-from kerasgen.imputation.files import network_path
+from kerasgen.track_models.avocado.files import network_path
+from kerasgen.track_models.binned import from_database
+from kerasgen.track_models.epilstm.evaluation import reconstructions
+from kerasgen.track_models.epilstm.frames import Normalisation, by_stretches
+from kerasgen.track_models.epilstm.train import train_epilstm
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ import argparse
 import numpy as np
 
 from kerasgen import Database
-from kerasgen.binned import BinnedTracks, Pair, from_database
-from kerasgen.imputation.context import Context
-from kerasgen.scoring.imputation import score
+from kerasgen.track_models.avocado.context import Context
+from kerasgen.track_models.binned import BinnedTracks, Pair, from_database
+from kerasgen.track_models.scores import score
 
 BARS = ["E117.H3K4me3", "E116.H3K4me1", "E017.H3K36me3", "E003.H3K4me3"]
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from db_ingest import storage
 from kerasgen import Avocado, Database
-from kerasgen.binned import BinnedTracks, Pair, from_database
-from kerasgen.imputation.scales import guess, likeness, measure
-from kerasgen.imputation.settings import from_words
-from kerasgen.scoring.imputation import baselines, score
+from kerasgen.track_models.avocado.scales import guess, likeness, measure
+from kerasgen.track_models.avocado.settings import from_words
+from kerasgen.track_models.binned import BinnedTracks, Pair, from_database
+from kerasgen.track_models.scores import baselines, score
 
 MEASURES = {"mse": "mse_global", "1obs": "mse_1obs", "1imp": "mse_1imp", "r": "pearson"}
 BARS = ["E117.H3K4me3", "E116.H3K4me1", "E017.H3K36me3", "E003.H3K4me3"]

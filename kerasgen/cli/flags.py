@@ -6,7 +6,7 @@ A flag's name and default are those of the parameter of the function that a comm
 from __future__ import annotations
 
 from architectures import ARCHITECTURES
-from db_ingest.cli.base import Flag, none_or
+from db_ingest.cli.frame import Flag, none_or
 
 _DATABASE, _MODEL_DATA, _REGIONS, _SPLIT = "database", "inputs and outputs", "regions", "folds"
 _MODEL, _TRAINING, _RUNNING, _FILES = "model", "training", "running", "files"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag
+from db_ingest.cli.frame import Command, Flag
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.loader_rates import LoaderRates
+    from kerasgen.training.bench_loader import LoaderRates
 
 
 def _report(result: LoaderRates) -> None:
@@ -26,7 +26,7 @@ def _report(result: LoaderRates) -> None:
 
 COMMAND = Command(
     prog="gen_bench_loader",
-    function="kerasgen.loader_rates:bench_loader",
+    function="kerasgen.training.bench_loader:bench_loader",
     flags={**FLAGS, "seconds": Flag("that each measurement lasts", float, group="running")},
     report=_report,
     epilog=(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag, none_or
+from db_ingest.cli.frame import Command, Flag, none_or
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.elements.results import DownstreamResult
+    from kerasgen.downstream_tasks.results import DownstreamResult
 
 _LABELS, _FEATURES, _FOLDS, _TREES = "elements and labels", "features", "folds", "trees"
 
@@ -45,7 +45,7 @@ def _interval(value: float, low: float, high: float) -> str:
 
 COMMAND = Command(
     prog="gen_downstream",
-    function="kerasgen.elements.downstream:downstream",
+    function="kerasgen.downstream_tasks.downstream:downstream",
     report=_report,
     flags={
         "tdb_array": FLAGS["tdb_array"],

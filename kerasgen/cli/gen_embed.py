@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag
+from db_ingest.cli.frame import Command, Flag
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.embedding.embed import EmbeddingResult
+    from kerasgen.track_models.embed import EmbeddingResult
 
 _OUT, _PCA = "what is written", "principal components"
 
@@ -58,7 +58,7 @@ def _report(result: EmbeddingResult) -> None:
 
 COMMAND = Command(
     prog="gen_embed",
-    function="kerasgen.embedding.embed:embed",
+    function="kerasgen.track_models.embed:embed",
     flags=_FLAGS,
     report=_report,
     epilog=(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command
+from db_ingest.cli.frame import Command
 from kerasgen.cli.track_flags import TRACK_FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.imputing import ImputationResult
+    from kerasgen.track_models.impute import ImputationResult
 
 
 def _report(result: ImputationResult) -> None:
@@ -30,7 +30,7 @@ def _print_scores(result: ImputationResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kerasgen.scoring.imputed_tracks import score_rows
+    from kerasgen.track_models.scorer import score_rows
 
     header, *rows = score_rows(result.scores)
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
@@ -44,7 +44,7 @@ def _print_scores(result: ImputationResult) -> None:
 
 COMMAND = Command(
     prog="gen_impute",
-    function="kerasgen.imputing:impute",
+    function="kerasgen.track_models.impute:impute",
     flags=TRACK_FLAGS,
     report=_report,
     epilog=(

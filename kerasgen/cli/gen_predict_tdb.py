@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command
+from db_ingest.cli.frame import Command
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.prediction import PredictionResult
+    from kerasgen.prediction.predict_tdb import PredictionResult
 
 
 def _report(result: PredictionResult) -> None:
@@ -20,7 +20,7 @@ def _report(result: PredictionResult) -> None:
 
 COMMAND = Command(
     prog="gen_predict_tdb",
-    function="kerasgen.prediction:predict_tdb",
+    function="kerasgen.prediction.predict_tdb:predict_tdb",
     flags=FLAGS,
     report=_report,
     epilog=(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag
+from db_ingest.cli.frame import Command, Flag
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.reporting import Report
+    from kerasgen.reports.page import Report
 
 
 def _report(result: Report) -> None:
@@ -20,7 +20,7 @@ def _report(result: Report) -> None:
 
 COMMAND = Command(
     prog="gen_report",
-    function="kerasgen.reporting:report",
+    function="kerasgen.reports.page:report",
     report=_report,
     flags={
         "model_prefix": Flag("P of the model bundle", metavar="P"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command
+from db_ingest.cli.frame import Command
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.interpretation.shap import ShapResult
+    from kerasgen.interpretation.attribute import ShapResult
 
 
 def _report(result: ShapResult) -> None:
@@ -24,7 +24,7 @@ def _report(result: ShapResult) -> None:
 
 COMMAND = Command(
     prog="gen_shap",
-    function="kerasgen.interpretation.shap:shap",
+    function="kerasgen.interpretation.attribute:shap",
     flags=FLAGS,
     report=_report,
     epilog=(

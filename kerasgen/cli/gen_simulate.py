@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, Flag
+from db_ingest.cli.frame import Command, Flag
 from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:

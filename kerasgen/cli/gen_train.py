@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.base import Command, CommandByFlag
+from db_ingest.cli.frame import Command, CommandByFlag
 from kerasgen.cli.flags import FLAGS
 from kerasgen.cli.track_flags import AUTOENCODER_FLAGS, TRACK_FLAGS
 
 if TYPE_CHECKING:
-    from kerasgen.training import TrainingResult
+    from kerasgen.training.train import TrainingResult
 
 
 def _report(result: TrainingResult) -> None:
@@ -24,7 +24,7 @@ def _report(result: TrainingResult) -> None:
 TRACK_MODELS = {
     "avocado": Command(
         prog="gen_train",
-        function="kerasgen.track_training:train_avocado",
+        function="kerasgen.track_models.avocado.train:train_avocado",
         flags=TRACK_FLAGS,
         report=_report,
         epilog=(
@@ -34,7 +34,7 @@ TRACK_MODELS = {
     ),
     "epilstm": Command(
         prog="gen_train",
-        function="kerasgen.embedding.training:train_epilstm",
+        function="kerasgen.track_models.epilstm.train:train_epilstm",
         flags=AUTOENCODER_FLAGS,
         report=_report,
         epilog=(
@@ -47,7 +47,7 @@ TRACK_MODELS = {
 
 COMMAND = CommandByFlag(
     prog="gen_train",
-    function="kerasgen.training:train",
+    function="kerasgen.training.train:train",
     flags=FLAGS,
     report=_report,
     by="architecture_spec",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_ingest.cli.base import Flag
+from db_ingest.cli.frame import Flag
 from kerasgen.cli.flags import FLAGS
 
 _DATA, _HELD_OUT, _MODEL = "tracks", "held out", "model"

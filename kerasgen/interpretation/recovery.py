@@ -55,7 +55,7 @@ class Site(NamedTuple):
 
 def read_sites(path: str | Path) -> dict[str, list[Site]]:
     """Sites of a BED file by chromosome; column 4 is the name."""
-    from db_ingest.formats.files import read_text
+    from db_ingest.inputs.files import read_text
 
     sites: dict[str, list[Site]] = {}
     for number, line in enumerate(read_text(path, "a BED file of known sites").splitlines(), 1):

@@ -8,15 +8,16 @@ import numpy as np
 import tiledb
 from plain import joined
 
-from db_ingest import arrays, schema, storage
-from db_ingest.catalogue import Catalogue, Level, Track
-from db_ingest.cells import CELLS
-from db_ingest.genome import Genome
-from db_ingest.summaries import combine, summarise
+from db_ingest import storage
+from db_ingest.layout import arrays, schema
+from db_ingest.layout.catalogue import Catalogue, Level, Track
+from db_ingest.layout.cells import CELLS
+from db_ingest.layout.genome import Genome
+from db_ingest.layout.summaries import combine, summarise
 
 GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), 16)
 CHUNK = 64
-"""Tests set ``db_ingest.genome.CHUNK`` to this; the genome then has four chunks."""
+"""Tests set ``db_ingest.layout.genome.CHUNK`` to this; the genome then has four chunks."""
 
 
 class Database:

@@ -25,9 +25,9 @@ import tiledb
 import yaml
 from plain import joined
 
-from db_ingest import catalogue as catalogues
 from db_ingest.cli.gen_ingest import COMMAND
 from db_ingest.formats import FORMATS
+from db_ingest.layout import catalogue as catalogues
 
 SIZES = {"chr1": 3_000, "chr2": 1_500}
 PEAK = ("chr1", 100, 200, "p", 0, ".", 1, 2, 3, 50)

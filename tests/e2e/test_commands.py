@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from db_ingest.cli.base import Command
+from db_ingest.cli.frame import Command
 from kerasgen.cli.gen_train import TRACK_MODELS
 
 MODULES = {

@@ -145,7 +145,7 @@ def test_range_arcsinh_kept_and_deviation_are_those_of_the_model(folder, tmp_pat
 
 
 def test_scores_stand_beside_baselines_and_say_what_was_seen(folder, tmp_path, capsys):
-    from kerasgen.scoring.imputation import score
+    from kerasgen.track_models.scores import score
 
     words = ["--model", folder / "m", "-a", "H3K4me3", "--out_dir", tmp_path, "--keep_arcsinh"]
     assert run(IMPUTE, *words, "--scores", tmp_path / "s", "--genes", folder / "genes.bed", "--plot_region",
@@ -315,7 +315,7 @@ def test_model_of_another_family_is_refused(folder, tmp_path, capsys):
 
 
 def test_guide_states_the_published_settings_as_they_are():
-    from kerasgen.imputation.settings import resolve
+    from kerasgen.track_models.avocado.settings import resolve
 
     guide = (Path(__file__).parents[2] / "docs" / "imputation.md").read_text()
     table = guide.split("## Settings")[1].split("## Errors")[0]

@@ -29,8 +29,8 @@ import pytest
 import tiledb
 from plain import joined
 
-from db_ingest import catalogue as catalogues
-from db_ingest.reader import Reader
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.reader import Reader
 
 pytestmark = pytest.mark.slow
 

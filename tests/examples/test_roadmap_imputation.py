@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from db_ingest import ingest
-from kerasgen.binned import BinnedTracks, from_arrays
+from kerasgen.track_models.binned import BinnedTracks, from_arrays
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "roadmap_imputation"
 CELLTYPES = ("E003", "E017", "E116", "E117")

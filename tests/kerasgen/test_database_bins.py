@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from db_ingest import ingest
 from db_ingest.errors import InputError
-from db_ingest.upkeep.levels import levels
-from kerasgen.batches import BatchBuilder
+from db_ingest.writing.levels import levels
 from kerasgen.database import Database
-from kerasgen.loading.sources import Memory
-from kerasgen.regions import Windows
+from kerasgen.loader.builder import BatchBuilder
+from kerasgen.loader.sources import Memory
+from kerasgen.regions.windows import Windows
 from kerasgen.spec import Channels, DataSpec
 
 SIZES = {"chr1": 3_001, "chr2": 1_500, "chrM": 40}

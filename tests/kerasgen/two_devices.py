@@ -28,8 +28,8 @@ def add_device() -> None:
 
 def run_trainings(path: str) -> None:
     from db_ingest.errors import RunError
-    from kerasgen import fitting
-    from kerasgen.training import train
+    from kerasgen.training import loop as fitting
+    from kerasgen.training.train import train
 
     listen = fitting._stop_signal
     for flags in json.loads(Path(path).read_text()):
@@ -47,8 +47,8 @@ def print_shards() -> None:
     import keras
     import numpy as np
 
-    from kerasgen import devices
-    from kerasgen.feeding import Feed, as_tf_dataset
+    from kerasgen.loader.prefetch import Feed, as_tf_dataset
+    from kerasgen.training import devices
 
     class Numbers(keras.utils.PyDataset):
         def __len__(self) -> int:

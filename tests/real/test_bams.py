@@ -10,8 +10,8 @@ import pytest
 
 from db_ingest.formats import bam
 from db_ingest.formats.base import Channel
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 pytestmark = pytest.mark.real
 

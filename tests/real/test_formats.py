@@ -23,7 +23,7 @@ import pysam
 import pytest
 import yaml
 
-from db_ingest.catalogue import Track
+from db_ingest.layout.catalogue import Track
 from db_ingest.upkeep.verify import verify
 from kerasgen.database import Database
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import bam
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.bgzf import END_MARK
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.bgzf import END_MARK
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 GENOME = Genome(tuple(SIZES), tuple(SIZES.values()))

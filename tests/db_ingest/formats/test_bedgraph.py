@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError
 from db_ingest.formats import bedgraph, spool
 from db_ingest.formats.base import SignalReader
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 STRETCH = 1 << 20
 SIZES = {"chr1": 3 * STRETCH + 10, "chr2": STRETCH, "chr3": 50}
@@ -158,7 +158,7 @@ def test_what_is_no_bedgraph_is_refused_with_its_line(tmp_path, rows, message):
 
 
 def test_order_is_checked_across_blocks(tmp_path, monkeypatch):
-    from db_ingest.formats import text
+    from db_ingest.formats.text import rows as text
 
     monkeypatch.setattr(text, "BLOCK", 64)
     rows = [("chr1", i, i + 1, 1) for i in range(40)]

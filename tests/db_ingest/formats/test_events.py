@@ -13,7 +13,7 @@ import pytest
 from db_ingest.errors import InputError
 from db_ingest.formats.base import SignalReader
 from db_ingest.formats.events import Batch, EventCounter, layers
-from db_ingest.genome import Genome
+from db_ingest.layout.genome import Genome
 
 STRETCH = 1 << 24
 GENOME = Genome(("chr1", "chr2", "chr3"), (STRETCH + 100, STRETCH, 1))

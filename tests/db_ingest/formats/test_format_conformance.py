@@ -15,9 +15,9 @@ import yaml
 from format_conformance import CASES, SHORT, SIZES, Truth
 
 from db_ingest import IngestResult, ingest
-from db_ingest import catalogue as catalogues
 from db_ingest.errors import InputError
 from db_ingest.formats import FORMATS
+from db_ingest.layout import catalogue as catalogues
 
 PLAIN = {name: name for name in SHORT}
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import npz
 from db_ingest.formats.base import SignalReader
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 NAMING = Naming(Genome(("chr1", "chr2", "chrM"), (1_000, 505, 70)))
 LONE = Naming(Genome(("pilot",), (505,)))

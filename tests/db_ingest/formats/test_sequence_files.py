@@ -9,8 +9,8 @@ from twobit_writer import encode
 
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import sequence
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 GENOME = Genome(tuple(SIZES), tuple(SIZES.values()))

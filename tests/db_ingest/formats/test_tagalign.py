@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError
 from db_ingest.formats import tagalign
 from db_ingest.formats.base import Channel
-from db_ingest.genome import Genome
-from db_ingest.naming import Naming
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout.genome import Genome
 
 SIZES = {"chr1": 300, "chr2": 80}
 NAMING = Naming(Genome(tuple(SIZES), tuple(SIZES.values())))

@@ -15,7 +15,7 @@ from twobit_writer import encode
 
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.formats import twobit
-from db_ingest.genome import Genome
+from db_ingest.layout.genome import Genome
 
 SEQUENCES = {"chr1": "NNACGTNtgcaNNNNACG", "chr2": "A", "chrM": "GATTACA" * 9, "chrN": "NNN"}
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db_ingest.formats.words import UNKNOWN, Words
+from db_ingest.formats.text.words import UNKNOWN, Words
 
 
 def fields(words: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest import storage
-from db_ingest.catalogue import Staged
 from db_ingest.errors import NoDatabaseError, RunError
+from db_ingest.layout.catalogue import Staged
 from db_ingest.upkeep import consolidate as module
 from db_ingest.upkeep.consolidate import consolidate
 from db_ingest.upkeep.verify import verify
@@ -22,7 +22,7 @@ from db_ingest.upkeep.verify import verify
 
 @pytest.fixture(autouse=True)
 def _small_and_quick(monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", CHUNK)
     monkeypatch.setattr(module, "_SECONDS_TO_LIST", {"local": 0, "remote": 0})
 
 
@@ -227,10 +227,10 @@ def test_fragments_of_several_rows_are_refused(made, place):
 KILLED = """
 import os, signal, sys
 import tiledb
-import db_ingest.genome
+import db_ingest.layout.genome
 from db_ingest import arrays
 from db_ingest.upkeep import consolidate as module
-db_ingest.genome.CHUNK = 64
+db_ingest.layout.genome.CHUNK = 64
 module._SECONDS_TO_LIST = {"local": 0, "remote": 0}
 module.MANY = 3
 uri, moment = sys.argv[1], int(sys.argv[2])

@@ -12,8 +12,8 @@ import pytest
 from handmade import CHUNK, Database, fragments, rows
 
 from db_ingest import storage
-from db_ingest.catalogue import Staged, load
 from db_ingest.errors import InputError, NoDatabaseError, RunError
+from db_ingest.layout.catalogue import Staged, load
 from db_ingest.upkeep import copying as module
 from db_ingest.upkeep.consolidate import consolidate
 from db_ingest.upkeep.copying import copy
@@ -22,7 +22,7 @@ from db_ingest.upkeep.verify import verify
 
 @pytest.fixture(autouse=True)
 def _small_and_quick(monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", CHUNK)
     monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
 
 
@@ -179,7 +179,7 @@ def test_source_that_changed_since_it_was_cut_off_is_copied_as_it_is_now(db, to,
     with pytest.raises(ZeroDivisionError):
         copy(db.uri, to)
     monkeypatch.undo()
-    monkeypatch.setattr("db_ingest.genome.CHUNK", CHUNK)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", CHUNK)
     monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
     monkeypatch.setattr("db_ingest.upkeep.consolidate.MANY", 3)
     db.book.tracks = [track for track in db.book.tracks if track.kind == "signal"]

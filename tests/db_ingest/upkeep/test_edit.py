@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, NoDatabaseError, RunError
-from db_ingest.names import check_attribute, check_dataset
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.verify import verify
 

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from db_ingest import catalogue as catalogues
 from db_ingest import ingest
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
 from db_ingest.formats.bigwig_writer import BigWigWriter
-from db_ingest.formats.text_writer import bedgraph_lines
-from db_ingest.reader import Reader
+from db_ingest.formats.text.writer import bedgraph_lines
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.reader import Reader
 from db_ingest.upkeep.export import export
 
 SIZES = {"chr1": 900, "chr10": 300, "chr2": 500, "chrM": 40}

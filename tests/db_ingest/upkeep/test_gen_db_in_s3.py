@@ -10,11 +10,11 @@ import pytest
 import tiledb
 from seqdataloader_writer import SeqDataLoader, mask_of
 
-from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
-from db_ingest.cells import to_stored
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import RunError
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.cells import to_stored
 from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.export import export
 from db_ingest.upkeep.importing import import_array

@@ -10,15 +10,15 @@ import pytest
 import tiledb
 from seqdataloader_writer import MISSING, SeqDataLoader, mask_of
 
-from db_ingest import catalogue as catalogues
 from db_ingest import storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
-from db_ingest.reader import Reader
-from db_ingest.upkeep import derived
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.reader import Reader
 from db_ingest.upkeep.export import export
 from db_ingest.upkeep.importing import import_array
 from db_ingest.upkeep.verify import verify
+from db_ingest.writing import derived
 
 SIZES = {"chr2": 1_500, "chr1": 3_000, "chrM": 400}
 SIGNALS = {"fc_bigwig": np.float32, "count_bigwig_plus_5p": np.float32}
@@ -146,7 +146,7 @@ def test_intervals_are_made_from_the_cells(source, uri, tmp_path):
 
 
 def test_intervals_are_not_cut_where_chunks_are(inputs, uri, tmp_path, monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
     sizes = {"chr1": 200_000, "chr2": 66_000}
     peaks = {"chr1": [(65_000, 140_000, 70_000), (150_000, 150_010, 5)], "chr2": [(0, 66_000, None)]}
     source = SeqDataLoader(tmp_path / "old", ["a"], sizes, {**SIGNALS, **MASKS})
@@ -239,7 +239,7 @@ def test_array_that_has_changed_is_refused_without_overwrite(source, uri):
 
 
 def test_interrupted_import_goes_on_where_it_ended(uri, tmp_path, monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
     sizes = {"chr1": 200_000}
     source = SeqDataLoader(tmp_path / "old", ["a"], sizes, {"idr_peak": np.int64})
     source.write("a", "chr1", {"idr_peak": mask_of(200_000, [(60_000, 70_000, 1), (131_000, 140_000, 5_000)])})

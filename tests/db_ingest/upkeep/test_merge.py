@@ -14,17 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db_ingest import catalogue as catalogues
 from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
-from db_ingest.genome import Genome
-from db_ingest.reader import Reader
-from db_ingest.upkeep import derived
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.genome import Genome
+from db_ingest.layout.reader import Reader
 from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.merge import merge
 from db_ingest.upkeep.pooling import Pooled
 from db_ingest.upkeep.verify import verify
+from db_ingest.writing import derived
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 NAN = np.nan
@@ -152,7 +152,7 @@ def test_pooled_track_is_what_its_inputs_are_and_inputs_of_two_kinds_are_refused
 
 
 def test_several_chunks_and_stretches(inputs, uri, monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
     monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", 1_000)
     sizes = {"chr1": 140_000, "chr2": 70_001}
     table = {}
@@ -287,7 +287,7 @@ def test_pooled_track_follows_its_inputs_through_a_rename(database):
 
 
 def test_interrupted_merge_goes_on_where_it_ended(inputs, uri, monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
     sizes = {"chr1": 300_000}
     table = {
         name: {"x": inputs.bigwig(f"{name}.bw", {"chr1": np.where(np.arange(300_000) % 31 == i, i + 0.5, NAN)}, sizes)}
@@ -295,7 +295,7 @@ def test_interrupted_merge_goes_on_where_it_ended(inputs, uri, monkeypatch):
     }
     given = str(inputs.text("g.sizes", "chr1\t300000\n"))
     ingest(uri, str(inputs.samples(table)), attribute_config_file=str(inputs.types(x="bigwig")), chrom_sizes=given)
-    arrays = importlib.import_module("db_ingest.arrays")
+    arrays = importlib.import_module("db_ingest.layout.arrays")
     put, written = arrays.put, []
 
     def put_some(uri, member, row, first, cells):
@@ -330,7 +330,7 @@ def test_interrupted_merge_goes_on_where_it_ended(inputs, uri, monkeypatch):
 
 def test_killed_merge_shows_no_half_a_track(database):
     code = (
-        "import os, db_ingest.upkeep.derived as d\n"
+        "import os, db_ingest.writing.derived as d\n"
         "from db_ingest.upkeep.merge import merge\n"
         "combine = d.combine\n"
         "calls = []\n"

@@ -17,12 +17,13 @@ import pytest
 import tiledb
 from plain import joined
 
-from db_ingest import catalogue as catalogues
-from db_ingest import ingest, schema
-from db_ingest.catalogue import Level
-from db_ingest.cells import CELLS, folder_of, to_stored
+from db_ingest import ingest
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, NoDatabaseError
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout import schema
+from db_ingest.layout.catalogue import Level
+from db_ingest.layout.cells import CELLS, folder_of, to_stored
 from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.verify import verify
 
@@ -144,7 +145,7 @@ def test_sound_database_has_no_damage(database, monkeypatch, threads):
 
 
 def test_sound_database_of_many_chunks(inputs, uri, monkeypatch):
-    monkeypatch.setattr("db_ingest.genome.CHUNK", 65_536)
+    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
     sizes = {"chr1": 150_000, "chr2": 70_000}
     values = {name: np.where(np.arange(size) % 7 == 0, np.arange(size) / 3, np.nan) for name, size in sizes.items()}
     table = inputs.samples({"a": {"x": inputs.bigwig("x.bw", values, sizes=sizes)}})

@@ -1,0 +1,1 @@
+"""Parsers and writers of line-based text."""

@@ -1,0 +1,1 @@
+"""What a database is, one to one with docs/database.md."""

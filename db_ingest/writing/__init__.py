@@ -1,0 +1,1 @@
+"""Files in, a database out: what gen_ingest does."""

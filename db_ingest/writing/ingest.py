@@ -1,0 +1,164 @@
+"""Files in, database out: what ``gen_ingest`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from db_ingest import storage
+from db_ingest.errors import InputError
+from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Level, Track
+from db_ingest.writing.plan import Checked, Plan, Request, existing_catalogue, make_plan
+from db_ingest.writing.workers import get_ready
+
+if TYPE_CHECKING:
+    from db_ingest.writing.report import Report
+
+
+@dataclass
+class IngestResult:
+    """What an ingest did.
+
+    Args:
+        uri: the database.
+        written: tracks committed by this run.
+        unchanged: tracks that were there already, from the same file and settings.
+        report: the sanity report on the datasets named; None after a dry run.
+        estimate: ``bases``, ``seconds``, ``memory_bytes`` and ``disk_bytes`` of the work.
+        levels: signals that were kept in bins as well, and the level that each got.
+    """
+
+    uri: str
+    written: list[Track] = field(default_factory=list)
+    unchanged: list[Checked] = field(default_factory=list)
+    report: Report | None = None
+    estimate: dict[str, float] = field(default_factory=dict)
+    levels: list[tuple[Track, Level]] = field(default_factory=list)
+
+
+def ingest(
+    tdb_array: str,
+    tiledb_metadata: str | None = None,
+    *,
+    ref_fasta: str | None = None,
+    chrom_sizes: str | None = None,
+    chrom_alias: str | None = None,
+    attribute_config: str | None = None,
+    attribute_config_file: str | None = None,
+    levels: Sequence[int] | None = None,
+    overwrite: bool = False,
+    workers: int = 1,
+    threads: int = 0,
+    scheduler: str | None = None,
+    cache_dir: str | None = None,
+    dry_run: bool = False,
+) -> IngestResult:
+    """Write sequence, signals, masks and intervals into a database, new or living.
+
+    All inputs are checked before anything is written. Every track becomes visible whole, when it is done; a track whose
+    file and settings have not changed is left as it is. An ingest that was interrupted goes on where it ended when
+    it is started again. Inputs, like the database, may be local paths or URIs (``s3://``; inputs also ``https://``).
+
+    Args:
+        tdb_array: path or ``s3://`` URI of the database; made if there is none.
+        tiledb_metadata: samples table: ``dataset`` and one column an attribute; a cell is a path, a URI or empty.
+        ref_fasta: genome sequence to store, FASTA or 2bit; a database of tracks alone has none.
+        chrom_sizes: names and sizes of the chromosomes to store, in order; taken from the sequence when not given.
+        chrom_alias: table of chromosome names, synonyms on a line, for names that are not understood anyway.
+        attribute_config: a preset of attribute types: ``encode_pipeline``, ``encode_pipeline_with_controls`` or
+            ``generic_bigwig``.
+        attribute_config_file: attribute and type, tab separated, or YAML with options.
+        levels: bp a bin: keep the mean of the signals of the samples table in bins as well, as
+            :func:`db_ingest.writing.levels.levels` does. Tracks that have them already keep them.
+        overwrite: replace tracks whose file or settings have changed; refused otherwise.
+        workers: processes that read and write.
+        threads: threads a worker; 0 shares the cores among the workers.
+        scheduler: Dask scheduler to send the work to, ``tcp://host:port``, or ``local`` for a cluster of ``workers``
+            processes on this machine. Its workers must reach the inputs and the database by the same names.
+        cache_dir: where inputs from URIs are kept.
+        dry_run: check everything and estimate, but write nothing.
+
+    Returns:
+        What was written, the estimate and the sanity report.
+
+    Raises:
+        InputError: anything wrong with the inputs; what an input shows only when it is read to its end may come after
+            other tracks were written.
+        RunError: another process is writing to the database, or the storage failed.
+    """
+    request = Request(
+        uri=tdb_array,
+        metadata=tiledb_metadata,
+        ref_fasta=ref_fasta,
+        chrom_sizes=chrom_sizes,
+        chrom_alias=chrom_alias,
+        preset=attribute_config,
+        config_file=attribute_config_file,
+        overwrite=overwrite,
+        workers=workers,
+        threads=threads,
+        scheduler=scheduler,
+        cache_dir=cache_dir,
+    )
+    if levels:
+        from db_ingest.writing.levels import check_bins
+
+        levels = check_bins(levels, flag="--levels")
+    levels = levels or ()
+    if dry_run:
+        return _result(_plan(request, levels))
+    existing_catalogue(tdb_array)
+    get_ready(workers, scheduler)
+    with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
+        plan = _plan(request, levels)
+        result = _result(plan)
+        if plan.todo or plan.sequence:
+            from db_ingest.writing.writer import write
+
+            try:
+                for track in write(plan, lock.check):
+                    result.written.append(track)
+            except InputError as error:
+                # The same run would fail again: of a new database nothing is left. Of any other error, what is done
+                # stays, for the same run to go on with.
+                new = plan.existing is None and not result.written
+                if new and not isinstance(error, (storage.DeniedError, storage.UnreachableError)):
+                    lock.check()
+                    storage.remove_contents(tdb_array, keep=(storage.LOCK_NAME,))
+                raise
+        if levels:
+            result.levels = _add_levels(plan, levels, lock.check)
+
+    from db_ingest.writing import report
+
+    result.report = report.check(str(tdb_array), catalogues.load(tdb_array), plan.datasets)
+    return result
+
+
+def _plan(request: Request, levels: Sequence[int]) -> Plan:
+    """The plan of a request, whose grids the levels fit."""
+    plan = make_plan(request)
+    for item in (*plan.todo, *plan.unchanged):
+        for size in levels:
+            if size % item.options.get("bin", 1):
+                raise InputError(
+                    f"--levels {size}: {item.cell.dataset} {item.cell.attribute.name} was measured in bins of "
+                    f"{item.options['bin']} bp; expected a multiple"
+                )
+    return plan
+
+
+def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) -> list[tuple[Track, Level]]:
+    """Keep the signals of a plan in bins as well."""
+    from db_ingest.writing.levels import add_levels
+
+    book = catalogues.load(plan.uri)
+    found = [book.find(*item.cell.name) for item in (*plan.todo, *plan.unchanged)]
+    signals = [track for track in found if track is not None and track.kind == "signal"]
+    return add_levels(plan.uri, book, signals, levels, check=check).written
+
+
+def _result(plan: Plan) -> IngestResult:
+    return IngestResult(uri=plan.uri, unchanged=plan.unchanged, estimate=plan.estimate)

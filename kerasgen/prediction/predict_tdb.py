@@ -1,0 +1,292 @@
+"""Predict on regions of a database: what ``gen_predict_tdb`` does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from db_ingest import storage
+from db_ingest.errors import InputError
+from db_ingest.progress import progress
+from kerasgen import backend, bundle
+from kerasgen import spec as specs
+from kerasgen.bundle import Bundle
+from kerasgen.database import Database
+from kerasgen.loader.builder import Arrays, BatchBuilder, alone, keep_accepted
+from kerasgen.loader.order import Order
+from kerasgen.loader.sources import Blocks
+from kerasgen.regions.plan import plan_prediction
+from kerasgen.regions.windows import Windows
+from kerasgen.spec import DataSpec
+
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger("kerasgen")
+
+_READ_TOGETHER = 4096
+"""Windows that are read in one go."""
+
+SUFFIX = ".predictions"
+_FRESH = {"jitter": 0, "bed_regions_jitter": 1}
+"""Settings of training that prediction does not take over."""
+
+
+class PredictionResult(NamedTuple):
+    """What a prediction wrote.
+
+    Args:
+        path: the HDF5 file.
+        samples: windows predicted.
+        bigwigs: files written beside it.
+    """
+
+    path: Path
+    samples: int
+    bigwigs: list[Path]
+
+
+def predict_tdb(
+    load_model_hdf5: str,
+    predictions_and_labels_hdf5: str,
+    *,
+    tdb_array: str | None = None,
+    tdb_input_source_attribute: Sequence[str] | None = None,
+    tdb_input_datasets: Sequence[str | None] | None = None,
+    tdb_input_flank: Sequence[int] | None = None,
+    tdb_input_aggregation: Sequence[str | None] | None = None,
+    tdb_input_transformation: Sequence[str | None] | None = None,
+    tdb_input_min: Sequence[float | None] | None = None,
+    tdb_input_max: Sequence[float | None] | None = None,
+    tdb_output_source_attribute: Sequence[str] | None = None,
+    tdb_output_datasets: Sequence[str | None] | None = None,
+    tdb_output_flank: Sequence[int] | None = None,
+    tdb_output_aggregation: Sequence[str | None] | None = None,
+    tdb_output_transformation: Sequence[str | None] | None = None,
+    tdb_output_min: Sequence[float | None] | None = None,
+    tdb_output_max: Sequence[float | None] | None = None,
+    tdb_transformation_pseudocount: float | None = None,
+    strand_map: Sequence[str] | None = None,
+    bed_regions: str | None = None,
+    bed_regions_center: str | None = None,
+    bed_regions_jitter: int | None = None,
+    bed_regions_stranded: bool | None = None,
+    jitter: int | None = None,
+    tdb_partition_attribute_for_upsample: str | None = None,
+    tdb_partition_thresh_for_upsample: float | None = None,
+    tdb_partition_datasets_for_upsample: Sequence[str] | None = None,
+    tdb_ambig_attribute: str | None = None,
+    blacklist: str | None = None,
+    predict_chroms: Sequence[str] | None = None,
+    batch_size: int = 64,
+    seed: int = 1234,
+    bigwig_prefix: str | None = None,
+) -> PredictionResult:
+    """Predict on regions and write predictions and labels to one HDF5 file, and to bigWigs if asked.
+
+    Inputs, outputs and regions are those of the model's bundle unless a flag overrules them; centres are not moved
+    unless ``jitter`` says so. Regions are predicted once each, on the chromosomes held out for testing by default.
+
+    Args:
+        load_model_hdf5: ``P.keras``.
+        predictions_and_labels_hdf5: the file written is this with ``.predictions`` added: ``coords (N, 3)`` strings
+            (chromosome, centre, strand: ``-`` where read as the reverse complement), ``lab_i`` and ``pred_i`` in the
+            order of the outputs, profiles as counts and logits ``(N, L, T)``, log counts ``(N, T)``, float32.
+        predict_chroms: chromosomes; those held out for testing by default.
+        batch_size: samples a batch.
+        seed: of jitter and random centres.
+        bigwig_prefix: write ``.task_<t>.predicted.bw`` and ``.task_<t>.observed.bw``, expected and observed counts.
+
+    The other parameters are those of :func:`kerasgen.training.train.train`.
+
+    Raises:
+        InputError: wrong flags, names or files, or no region.
+    """
+    given = dict(locals())
+    found = bundle.open_bundle(load_model_hdf5)
+    database, spec, flags = resolve(found, given)
+    chromosomes = choose_chromosomes(found, database, predict_chroms)
+    if batch_size < 1:
+        raise InputError(f"--batch_size {batch_size}: expected 1 or more")
+    windows = plan_prediction(database, spec, flags, chromosomes).epoch(0)
+    builder = BatchBuilder(database, spec)
+    if windows.reverse.any():
+        builder.check_strands()
+    heads = _count_head(spec) if bigwig_prefix else None
+    every = len(windows.centre)
+    windows = keep_accepted(builder, windows, batch_size)
+    if len(windows.centre) < every:
+        log.info("%s of %s regions lie outside the minima and maxima", f"{every - len(windows.centre):,}", f"{every:,}")
+    if len(windows.centre) == 0:
+        raise InputError("no region lies within the minima and maxima of --tdb_input and --tdb_output")
+
+    backend.load()
+    model = found.load_model()
+    path = Path(predictions_and_labels_hdf5 + SUFFIX)
+    with storage.replacing(path) as temporary:
+        _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, flags, chromosomes))
+        bigwigs = _write_bigwigs(temporary, bigwig_prefix, database, spec, windows, heads) if heads else []
+    return PredictionResult(path, len(windows.centre), bigwigs)
+
+
+def resolve(found: Bundle, given: dict[str, Any]) -> tuple[Database, DataSpec, dict[str, Any]]:
+    """The database, data spec and flags of a bundle, with the flags that are given in their place."""
+    flags = {**found.config["run"], **_FRESH}
+    if flags["bed_regions_center"] == "random":
+        flags["bed_regions_center"] = "center"
+    flags.update({name: value for name, value in given.items() if value is not None})
+    if given.get("bed_regions"):
+        flags["tdb_partition_attribute_for_upsample"] = None
+    elif given.get("tdb_partition_attribute_for_upsample"):
+        flags["bed_regions"], flags["bed_regions_stranded"] = None, False
+    database = Database(flags["tdb_array"])
+    changed = {name for name, value in given.items() if value is not None}
+    touched = {n for n in changed if n.startswith("tdb_") and n != "tdb_array" and "partition" not in n}
+    if touched - {"tdb_ambig_attribute"} or "strand_map" in changed:
+        return database, specs.from_flags(database, flags), flags
+    for channels in (*found.spec.inputs, *found.spec.outputs):
+        if not channels.is_sequence:
+            channels.tracks(database)
+    return database, found.spec, flags
+
+
+def choose_chromosomes(found: Bundle, database: Database, named: Sequence[str] | None) -> list[str]:
+    """Chromosomes to work on: those named, else those held out for testing."""
+    chromosomes = list(named or found.split.test)
+    if not chromosomes:
+        raise InputError("the model held out no chromosome for testing; name some with --predict_chroms")
+    for name in chromosomes:
+        database.genome.index(name)
+    seen = [name for name in chromosomes if name in (*found.split.train, *found.split.validation)]
+    if seen:
+        log.warning("warning: the model was trained or chosen on %s; scores there do not generalise", ", ".join(seen))
+    return chromosomes
+
+
+def batches(
+    model: keras.Model, builder: BatchBuilder, windows: Windows, batch_size: int
+) -> Iterator[tuple[slice, Arrays, Arrays]]:
+    """Predict in order; the next batch is made, and the next windows are read, meanwhile.
+
+    Yields:
+        The samples' places, their labels and the model's outputs, as NumPy arrays.
+    """
+    held = Blocks(builder.database, builder.needs, Order(), max(batch_size, _READ_TOGETHER)).hold(windows)
+
+    def build(first: int) -> tuple[Arrays, Arrays]:
+        return builder.build(windows, held.parts(first, min(first + batch_size, len(windows.centre))))
+
+    starts = list(range(0, len(windows.centre), batch_size))
+    with contextlib.closing(held), ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(build, starts[0])
+        for number, first in enumerate(starts):
+            inputs, labels = ahead.result()
+            if number + 1 < len(starts):
+                ahead = pool.submit(build, starts[number + 1])
+            count = len(labels[0])
+            yield slice(first, first + count), labels, run_model(model, inputs, batch_size)
+
+
+def run_model(model: keras.Model, inputs: Arrays, batch_size: int) -> Arrays:
+    """Outputs of one batch, which is filled up to ``batch_size`` so that the model is compiled for one size only."""
+    count = len(inputs[0])
+    padded = tuple(np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)]) for x in inputs)
+    outputs = model.predict_on_batch(alone(padded))
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return tuple(np.asarray(output)[:count] for output in outputs)
+
+
+def coordinates(database: Database, windows: Windows) -> np.ndarray:
+    """``(n, 3)`` byte strings: chromosome, centre, strand."""
+    names = np.array(database.genome.names)[windows.chromosome]
+    strand = np.where(windows.reverse, "-", "+")
+    return np.column_stack([names, windows.centre.astype(str), strand]).astype("S")
+
+
+def _provenance(
+    found: Bundle, database: Database, spec: DataSpec, flags: dict[str, Any], chromosomes: list[str]
+) -> dict[str, str]:
+    test = set(found.split.test)
+    return {
+        "model": str(found.model_path.resolve()),
+        "model_sha256": hashlib.sha256(found.model_path.read_bytes()).hexdigest(),
+        "database": str(database.uri),
+        "database_commit": str(database.commit),
+        "data_spec": json.dumps(spec.to_json()),
+        "flags": json.dumps(flags),
+        "chromosomes": " ".join(chromosomes),
+        "held_out": str(set(chromosomes) <= test),
+        "kerasgen": bundle.versions().get("kerasgen", ""),
+    }
+
+
+def _write(
+    path: Path,
+    model: keras.Model,
+    builder: BatchBuilder,
+    windows: Windows,
+    batch_size: int,
+    provenance: dict[str, str],
+) -> None:
+    import h5py
+
+    count = len(windows.centre)
+    with h5py.File(path, "w") as file, progress("predict", count, "samples") as advance:
+        file.attrs.update(provenance)
+        file["coords"] = coordinates(builder.database, windows)
+        for where, labels, outputs in batches(model, builder, windows, batch_size):
+            if where.start == 0 and len(labels) != len(outputs):
+                raise InputError(f"the model has {len(outputs)} outputs; the data spec has {len(labels)}")
+            for kind, arrays in (("lab", labels), ("pred", outputs)):
+                for i, array in enumerate(arrays):
+                    name = f"{kind}_{i}"
+                    if name not in file:
+                        file.create_dataset(
+                            name, (count, *array.shape[1:]), np.float32, chunks=(min(64, count), *array.shape[1:]),
+                            compression="gzip", compression_opts=1, shuffle=True,
+                        )  # fmt: skip
+                    file[name][where] = array
+            advance(where.stop - where.start)
+
+
+def _count_head(spec: DataSpec) -> tuple[int, int]:
+    """Places of the profile output and of the log counts that go with it, channel by channel."""
+    profile = next((i for i, o in enumerate(spec.outputs) if o.aggregation is None), None)
+    counts = next((i for i, o in enumerate(spec.outputs) if (o.aggregation, o.transformation) == ("sum", "log")), None)
+    if profile is None or counts is None or spec.outputs[profile].width != spec.outputs[counts].width:
+        raise InputError("--bigwig_prefix needs a profile output and log counts (sum, log) of the same channels")
+    return profile, counts
+
+
+def _write_bigwigs(
+    path: Path, prefix: str | None, database: Database, spec: DataSpec, windows: Windows, heads: tuple[int, int]
+) -> list[Path]:
+    import h5py
+    from scipy.special import softmax
+
+    from kerasgen.prediction.bigwig import write_bigwig
+
+    profile, counts = heads
+    channels = spec.outputs[profile]
+    swap = channels.swap(dict(spec.strand_map)) if windows.reverse.any() else list(range(channels.width))
+    start = windows.centre - channels.flank
+    written = []
+    with h5py.File(path) as file:
+        observed = file[f"lab_{profile}"][:]
+        share = softmax(file[f"pred_{profile}"][:], axis=1)
+        total = np.maximum(np.exp(file[f"pred_{counts}"][:]) - spec.pseudocount, 0)
+    for kind, values in (("predicted", share * total[:, None]), ("observed", np.nan_to_num(observed))):
+        turned = np.where(windows.reverse[:, None, None], values[:, ::-1][:, :, swap], values)
+        for task in range(channels.width):
+            target = Path(f"{prefix}.task_{task}.{kind}.bw")
+            write_bigwig(target, database.genome, windows.chromosome, start, turned[:, :, task])
+            written.append(target)
+    return written

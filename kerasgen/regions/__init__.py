@@ -1,0 +1,1 @@
+"""Where windows lie: regions, backgrounds, folds and the plan of an epoch."""

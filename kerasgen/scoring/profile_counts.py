@@ -1,0 +1,337 @@
+"""Scores of profile and count predictions, beside their baselines: what ``gen_score_bpnet`` does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from db_ingest import storage
+from db_ingest.errors import InputError, MissingFileError
+from kerasgen.objectives import metrics
+from kerasgen.spec import DataSpec
+
+log = logging.getLogger("kerasgen")
+
+_SMOOTHING_SIGMA, _SMOOTHING_WIDTH = 7.0, 81
+_PROFILE_METRICS = ("pearson", "jsd", "normalised_jsd", "mnll")
+_COUNT_METRICS = ("pearson", "spearman", "mse")
+
+
+class Predictions(NamedTuple):
+    """A predictions file in memory.
+
+    Args:
+        coords: ``(n, 3)`` strings: chromosome, centre, strand.
+        spec: inputs and outputs of the model.
+        labels, outputs: one float32 array an output.
+        attributes: provenance.
+    """
+
+    coords: np.ndarray
+    spec: DataSpec
+    labels: list[np.ndarray]
+    outputs: list[np.ndarray]
+    attributes: dict[str, str]
+
+    @property
+    def profile(self) -> int | None:
+        """Place of the profile output."""
+        return next((i for i, o in enumerate(self.spec.outputs) if o.aggregation is None), None)
+
+    @property
+    def counts(self) -> int | None:
+        """Place of the counts output."""
+        return next((i for i, o in enumerate(self.spec.outputs) if o.aggregation is not None), None)
+
+
+class Scores(NamedTuple):
+    """What a scoring found and wrote.
+
+    Args:
+        tasks: one dict a task: ``task``, ``name``, ``n``, ``counts`` and ``profile`` (source -> metric -> value; the
+            sources are ``model`` and the baselines: ``mean`` (counts) or ``mean_profile`` and ``other_locus``
+            (profile), ``shuffled`` and ``replicate``).
+        files: paths written.
+    """
+
+    tasks: list[dict[str, Any]]
+    files: list[Path]
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read a file of ``gen_predict_tdb``; raises :class:`InputError` for anything else."""
+    import h5py
+
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path}: no such file; expected the P.predictions of gen_predict_tdb")
+    try:
+        with h5py.File(path) as file:
+            spec = DataSpec.from_json(json.loads(file.attrs["data_spec"]))
+            count = len(spec.outputs)
+            return Predictions(
+                coords=file["coords"][:].astype(str),
+                spec=spec,
+                labels=[file[f"lab_{i}"][:] for i in range(count)],
+                outputs=[file[f"pred_{i}"][:] for i in range(count)],
+                attributes={key: str(value) for key, value in file.attrs.items()},
+            )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a predictions file of gen_predict_tdb ({error})") from error
+
+
+def score_bpnet(
+    predictions: str,
+    outf: str,
+    *,
+    title: str = "",
+    tasks: Sequence[int] | None = None,
+    label_min_to_score: float | None = None,
+    label_max_to_score: float | None = None,
+    replicates: Sequence[str] | None = None,
+    tdb_array: str | None = None,
+    smooth_observed_profile: bool = False,
+    smooth_predicted_profile: bool = False,
+    seed: int = 1234,
+) -> Scores:
+    """Score predicted profiles and counts of each task, each measure beside its baselines.
+
+    Counts: Pearson, Spearman and MSE of log counts. Profiles, a value a locus: Pearson of the predicted probabilities
+    with the observed counts; Jensen-Shannon distance (natural log); normalised JSD, 1 - JSD / JSD of a flat profile
+    (1 is perfect, 0 no better than flat); multinomial negative log likelihood. Baselines: the mean observed profile of
+    the other scored loci, the observed profile with its positions shuffled, another locus's prediction, and one
+    replicate taken as the prediction of the other.
+
+    Args:
+        predictions: ``P.predictions``.
+        outf: ``P`` of ``P.json``, ``P.tsv``, ``P.task_<t>.loci.tsv`` and ``P.task_<t>.png``.
+        title: heading of the plots.
+        tasks: channels to score; all by default.
+        label_min_to_score, label_max_to_score: leave out loci whose log count label lies outside, task by task.
+        replicates: two datasets of the database.
+        tdb_array: where the database lies now, if it has moved; needed with ``replicates`` only.
+        smooth_observed_profile, smooth_predicted_profile: Gaussian of sigma 7 bp before scoring.
+        seed: of the shuffled baselines.
+
+    Raises:
+        InputError: not a predictions file, an unknown task or dataset, or a task without loci to score.
+    """
+    found = read_predictions(predictions)
+    if found.profile is None and found.counts is None:
+        raise InputError(f"{predictions}: holds neither profile nor counts")
+    if found.attributes.get("held_out") == "False":
+        log.warning(
+            "warning: %s holds chromosomes the model was not tested on (%s); scores there do not generalise",
+            predictions, found.attributes.get("chromosomes", ""),
+        )  # fmt: skip
+    widths = [o.width for o in found.spec.outputs]
+    chosen = list(tasks) if tasks is not None else list(range(max(widths)))
+    for task in chosen:
+        if not 0 <= task < max(widths):
+            raise InputError(f"--tasks {task}: the predictions have tasks 0 to {max(widths) - 1}")
+    pair = _replicate_labels(found, replicates, tdb_array) if replicates else None
+
+    from kerasgen.scoring import plots
+
+    results, files = [], []
+    rng = np.random.default_rng(seed)
+    for task in chosen:
+        keep = _kept(found, task, label_min_to_score, label_max_to_score)
+        if keep.sum() < 2:
+            raise InputError(
+                f"{predictions}: task {task} has {int(keep.sum())} loci within the bounds; expected 2 or more"
+            )
+        result: dict[str, Any] = {"task": task, "name": _name(found, task), "n": int(keep.sum())}
+        table = {"chromosome": found.coords[keep, 0], "centre": found.coords[keep, 1], "strand": found.coords[keep, 2]}
+        if found.counts is not None and task < widths[found.counts]:
+            result["counts"] = _count_scores(found, task, keep, pair, rng, table)
+        if found.profile is not None and task < widths[found.profile]:
+            smooth = (smooth_observed_profile, smooth_predicted_profile)
+            result["profile"] = _profile_scores(found, task, keep, pair, rng, table, smooth)
+        results.append(result)
+        files.append(_write_table(Path(f"{outf}.task_{task}.loci.tsv"), table))
+        files.append(plots.draw_scores(Path(f"{outf}.task_{task}.png"), title or Path(outf).name, result, table))
+    document = {
+        "title": title,
+        "predictions": str(predictions),
+        "label_min_to_score": label_min_to_score,
+        "label_max_to_score": label_max_to_score,
+        "replicates": list(replicates or []),
+        "smooth_observed_profile": smooth_observed_profile,
+        "smooth_predicted_profile": smooth_predicted_profile,
+        "seed": seed,
+        "provenance": found.attributes,
+        "tasks": results,
+    }
+    storage.replace_bytes(f"{outf}.json", json.dumps(document, indent=1).encode())
+    rows = summary_rows(results)
+    storage.replace_bytes(f"{outf}.tsv", "".join("\t".join(map(str, row)) + "\n" for row in rows).encode())
+    return Scores(results, [Path(f"{outf}.json"), Path(f"{outf}.tsv"), *files])
+
+
+def summary_rows(tasks: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The scores as rows of text, a header first: task, measure, what was scored, value (medians over loci)."""
+    rows: list[tuple[str, ...]] = [("task", "loci", "head", "measure", "source", "value")]
+    for result in tasks:
+        for head in ("counts", "profile"):
+            for source, values in result.get(head, {}).items():
+                for name, value in values.items():
+                    shown = "nan" if value is None else f"{value:.4f}"
+                    rows.append((f"{result['task']} {result['name']}", str(result["n"]), head, name, source, shown))
+    return rows
+
+
+def _name(found: Predictions, task: int) -> str:
+    place = found.profile if found.profile is not None else found.counts
+    assert place is not None
+    output = found.spec.outputs[place]
+    task = min(task, output.width - 1)
+    return f"{output.datasets[task]} {output.attributes[task]}"
+
+
+def _kept(found: Predictions, task: int, low: float | None, high: float | None) -> np.ndarray:
+    keep = np.ones(len(found.coords), bool)
+    if found.counts is not None and task < found.labels[found.counts].shape[1]:
+        label = found.labels[found.counts][:, task]
+        keep &= ~np.isnan(label)
+        keep &= label >= low if low is not None else True
+        keep &= label <= high if high is not None else True
+    elif low is not None or high is not None:
+        raise InputError(f"--label_min_to_score, --label_max_to_score: task {task} has no counts output to judge by")
+    return keep
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _count_agreement(label: np.ndarray, other: np.ndarray) -> dict[str, float | None]:
+    return {
+        "pearson": _number(metrics.pearson(label, other)),
+        "spearman": _number(metrics.spearman(label, other)),
+        "mse": _number(np.mean((label.astype(np.float64) - other) ** 2)),
+    }
+
+
+def _count_scores(
+    found: Predictions,
+    task: int,
+    keep: np.ndarray,
+    pair: list[list[np.ndarray]] | None,
+    rng: np.random.Generator,
+    table: dict[str, np.ndarray],
+) -> dict[str, dict[str, float | None]]:
+    place = found.counts
+    assert place is not None
+    label, predicted = found.labels[place][keep, task], found.outputs[place][keep, task]
+    table["observed_log_count"], table["predicted_log_count"] = label, predicted
+    scores = {
+        "model": _count_agreement(label, predicted),
+        "mean": _count_agreement(label, np.full(len(label), label.mean())),
+        "shuffled": _count_agreement(label, rng.permutation(predicted)),
+    }
+    if pair is not None:
+        scores["replicate"] = _count_agreement(pair[0][place][keep, task], pair[1][place][keep, task])
+    return scores
+
+
+def _profile_scores(
+    found: Predictions,
+    task: int,
+    keep: np.ndarray,
+    pair: list[list[np.ndarray]] | None,
+    rng: np.random.Generator,
+    table: dict[str, np.ndarray],
+    smooth: tuple[bool, bool],
+) -> dict[str, dict[str, float | None]]:
+    from scipy.special import softmax
+
+    place = found.profile
+    assert place is not None
+    counts = found.labels[place][keep, :, task].astype(np.float64)
+    logits = found.outputs[place][keep, :, task].astype(np.float64)
+    has_counts = np.nan_to_num(counts).sum(axis=1) > 0
+    observed = _smoothed(counts) if smooth[0] else counts
+    predicted = softmax(logits, axis=1)
+    predicted = _smoothed(predicted) if smooth[1] else predicted
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = observed / observed.sum(axis=1, keepdims=True)
+    # Each locus is left out of the mean it is compared with.
+    known = np.where(has_counts[:, None], np.nan_to_num(shares), 0.0)
+    mean = (known.sum(axis=0) - known) / max(has_counts.sum() - 1, 1)
+    sources = {
+        "model": (observed, predicted),
+        "mean_profile": (observed, mean),
+        "other_locus": (observed, np.roll(predicted, 1, axis=0)),
+        "shuffled": (observed, rng.permuted(np.nan_to_num(shares), axis=1)),
+    }
+    if pair is not None:
+        first, second = (labels[place][keep, :, task].astype(np.float64) for labels in pair)
+        sources["replicate"] = (_smoothed(first), _smoothed(second)) if smooth[0] else (first, second)
+    flat = np.full(counts.shape[1], 1.0)
+    scores: dict[str, dict[str, float | None]] = {}
+    for source, (label, profile) in sources.items():
+        usable = has_counts & (np.nan_to_num(label).sum(axis=1) > 0) & (profile.sum(axis=1) > 0)
+        values = _locus_scores(label[usable], profile[usable], flat)
+        scores[source] = {name: _number(np.nanmedian(v)) if len(v) else None for name, v in values.items()}
+        for name in _PROFILE_METRICS:
+            column = np.full(len(counts), np.nan)
+            column[usable] = values[name]
+            table[f"{name}.{source}"] = column
+    return scores
+
+
+def _locus_scores(label: np.ndarray, profile: np.ndarray, flat: np.ndarray) -> dict[str, np.ndarray]:
+    shares = profile / profile.sum(axis=1, keepdims=True)
+    # A thousandth of a flat profile keeps the likelihood of a zero finite.
+    logits = np.log(0.999 * shares + 0.001 / shares.shape[1])
+    distance = metrics.jensen_shannon(label, profile)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normalised = 1 - distance / metrics.jensen_shannon(label, flat)
+    return {
+        "pearson": metrics.pearson(label, profile),
+        "jsd": distance,
+        "normalised_jsd": normalised,
+        "mnll": metrics.multinomial_nll(label, logits),
+    }
+
+
+def _smoothed(profiles: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(profiles, _SMOOTHING_SIGMA, axis=1, radius=_SMOOTHING_WIDTH // 2, mode="nearest")
+
+
+def _replicate_labels(found: Predictions, replicates: Sequence[str], tdb_array: str | None) -> list[list[np.ndarray]]:
+    """Labels of the same windows from each of two datasets."""
+    from kerasgen.database import Database
+    from kerasgen.loader.builder import BatchBuilder
+    from kerasgen.regions.windows import Windows
+
+    if len(replicates) != 2:
+        raise InputError(f"--replicates {' '.join(replicates)}: expected two datasets")
+    database = Database(tdb_array or found.attributes["database"])
+    windows = Windows(
+        np.array([database.genome.index(name) for name in found.coords[:, 0]]),
+        found.coords[:, 1].astype(np.int64),
+        found.coords[:, 2] == "-",
+        np.zeros(len(found.coords), bool),
+    )
+    result = []
+    for name in replicates:
+        builder = BatchBuilder(database, found.spec.with_datasets(database, [name]))
+        parts = [builder.outputs(windows.take(slice(i, i + 256))) for i in range(0, len(found.coords), 256)]
+        result.append([np.concatenate(columns) for columns in zip(*parts, strict=True)])
+    return result
+
+
+def _write_table(path: Path, table: dict[str, np.ndarray]) -> Path:
+    lines = ["\t".join(table)]
+    for row in zip(*table.values(), strict=True):
+        lines.append("\t".join(f"{v:.6g}" if isinstance(v, (float, np.floating)) else str(v) for v in row))
+    storage.replace_bytes(path, ("\n".join(lines) + "\n").encode())
+    return path

@@ -1,0 +1,1 @@
+"""Models that learn from tracks alone: Avocado and Epi-LSTM, imputation, embeddings, and their scores."""

@@ -1,0 +1,99 @@
+"""Tracks as an autoencoder gives them back: from the codes of all tracks, also where one of them has no value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from db_ingest.errors import InputError
+from kerasgen.bundle import Bundle, load_model
+from kerasgen.database import Database
+from kerasgen.track_models.avocado.files import network_path
+from kerasgen.track_models.binned import Pair
+from kerasgen.track_models.epilstm.inputs import Inputs
+from kerasgen.track_models.models import GenomeModel, Piece
+
+
+class Reconstruction(GenomeModel):
+    """An Epi-LSTM, principal components or an ensemble, and the database whose tracks it gives back.
+
+    Args:
+        found: the bundle.
+        database: holds the tracks that it was trained on, of any chromosomes.
+        at_once: bins reconstructed in one go, at most.
+
+    Raises:
+        MissingFileError: a file is missing.
+        InputError: a track is missing, or lies on a grid that does not fit.
+    """
+
+    def __init__(self, found: Bundle, database: Database, at_once: int) -> None:
+        from kerasgen.track_models.epilstm.encoder import LANE_FRAMES, Coder
+
+        self._inputs = inputs = Inputs(found, database)
+        self.tracks: list[Pair] = [(track.dataset, track.attribute) for track in inputs.tracks]
+        sizes = dict(zip(database.genome.names, database.genome.sizes, strict=True))
+        super().__init__(
+            str(found.prefix), found.config, sizes, inputs.bin, inputs.transformation, found.config.get("n_models", 1)
+        )
+        paths = [network_path(found.prefix, number) for number in range(self.n_models)]
+        models = [load_model(path) for path in paths]
+        # What is asked for may begin within a lane.
+        longest = at_once + LANE_FRAMES * models[0].outputs[0].shape[1]
+        longest = min(longest, max(map(inputs.bins, inputs.chromosomes)))
+        self._coders = [Coder(model, inputs.normalisation, longest, reconstruct=True) for model in models]
+
+    @property
+    def chromosomes(self) -> list[str]:
+        """Chromosomes that a track of the model has values on."""
+        return list(self._inputs.chromosomes)
+
+    @property
+    def celltypes(self) -> list[str]:
+        """Cell types of the tracks."""
+        return list(dict.fromkeys(celltype for celltype, _ in self.tracks))
+
+    @property
+    def assays(self) -> list[str]:
+        """Assays of the tracks."""
+        return list(dict.fromkeys(assay for _, assay in self.tracks))
+
+    def pairs(self, celltypes: Sequence[str] | None, assays: Sequence[str] | None) -> list[Pair]:
+        """The model's tracks of some cell types and assays; all of a side that is not given.
+
+        Raises:
+            InputError: an unknown name, one given twice, or a pair that is named and no track of the model.
+        """
+        wanted = super().pairs(celltypes, assays)
+        strange = [pair for pair in wanted if pair not in self.tracks]
+        if strange and celltypes and assays:
+            raise InputError(
+                f"{self.prefix}: gives back the tracks that it was trained on; {':'.join(strange[0])} is none of them"
+            )
+        return [pair for pair in wanted if pair in self.tracks]
+
+    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+        """Tracks as the model gives them back, ``(pairs, bins) float32``; of an ensemble, the mean.
+
+        In the values that the model was trained on; NaN where none of its tracks has a value.
+        """
+        return self._each(pairs, piece).mean(axis=0)
+
+    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
+        each = self._each(pairs, piece)
+        return each.mean(axis=0), each.std(axis=0)
+
+    def _each(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+        """Of each model, ``(models, pairs, bins) float32``."""
+        rows = [self.tracks.index(pair) for pair in pairs]
+        read = functools.partial(self._inputs.read, piece.chromosome)
+        bins = self._inputs.bins(piece.chromosome)
+        found = np.empty((self.n_models, len(pairs), piece.end - piece.first), np.float32)
+        for of_model, coder in zip(found, self._coders, strict=True):
+            for first, values in coder.run(read, bins, piece.first, piece.end):
+                low = first - piece.first
+                of_model[:, low : low + len(values)] = self._inputs.normalisation.undo(values)[rows]
+        return found

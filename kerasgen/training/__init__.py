@@ -1,0 +1,1 @@
+"""Training of models of windows: compiling, the loop, its state, and devices."""

@@ -1,0 +1,148 @@
+"""From the flags about a model to one that can be trained: its family, its settings, its losses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+
+from db_ingest.errors import InputError
+from kerasgen.loader.builder import BatchBuilder, keep_accepted
+from kerasgen.loader.sources import Source
+from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
+from kerasgen.regions.windows import Plan
+from kerasgen.spec import DataSpec
+from kerasgen.training import devices
+from kerasgen.training.params import read_params, typed
+from kerasgen.training.timed_model import DeviceModel, on_device
+
+log = logging.getLogger("kerasgen")
+
+LOSS_WEIGHTS = ("counts_loss_weight", "profile_loss_weight")
+_WEIGHT_SAMPLES = 10_000
+
+
+@dataclass
+class Assembly:
+    """A model as it is trained and as it is saved.
+
+    Args:
+        trained: takes batches as they come from the host, and is compiled.
+        inner: the architecture's model inside of it.
+        plain: the architecture's model in float32, which bundles hold; the inner one where that is float32.
+    """
+
+    trained: DeviceModel
+    inner: keras.Model
+    plain: keras.Model
+
+    def to_save(self) -> keras.Model:
+        """The plain model with the weights reached."""
+        if self.plain is not self.inner:
+            self.plain.set_weights(self.inner.get_weights())
+        return self.plain
+
+
+def assemble(build: Callable[[], keras.Model], spec: DataSpec, *, precision: str, device_one_hot: bool) -> Assembly:
+    """Build a model for training on the devices.
+
+    Args:
+        build: makes the architecture's model, uncompiled.
+        spec: inputs and outputs; the model's shapes must be theirs.
+        precision: ``float32`` or ``bfloat16``.
+        device_one_hot: sequence comes as base codes.
+
+    Raises:
+        InputError: the model is made for other shapes.
+    """
+    plain = inner = build()
+    for side, tensors, channels in (("input", plain.inputs, spec.inputs), ("output", plain.outputs, spec.outputs)):
+        got, wanted = [tuple(t.shape[1:]) for t in tensors], [c.shape for c in channels]
+        if got != wanted:
+            raise InputError(f"the architecture's {side} shapes are {got}; the --tdb_{side} flags give {wanted}")
+    with devices.precision(precision):
+        if precision != "float32":
+            inner = build()
+            inner.set_weights(plain.get_weights())
+        coded = [device_one_hot and channels.is_sequence for channels in spec.inputs]
+        trained = on_device(inner, coded, plain.output_names)
+    return Assembly(trained, inner, plain)
+
+
+def family(name: str, file: str | None) -> tuple[ModuleType, dict[str, Any]]:
+    """The module of ``--architecture_spec`` or ``--architecture_from_file``, and what a bundle says of it."""
+    import architectures
+
+    try:
+        if file is not None:
+            return architectures.from_file(file), {"file": str(Path(file).resolve())}
+        return architectures.get(name), {"name": name}
+    except ValueError as error:
+        raise InputError(f"--architecture_{'from_file' if file else 'spec'}: {error}") from error
+
+
+def configure(
+    module: ModuleType, spec: DataSpec, params: Sequence[str] | None, weights: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The architecture's config, and the loss weights, which a params file of kerasAC's may hold too."""
+    known = {f.name: f for f in fields(module.Config)}
+    chosen: dict[str, Any] = {}
+    for name, (text, place) in read_params(params or ()).items():
+        if name in weights:
+            weights[name] = text
+            continue
+        if name not in known:
+            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
+        chosen[name] = typed(place, name, text, getattr(known[name], "default", None))
+    inputs, outputs = ([channels.shape for channels in side] for side in (spec.inputs, spec.outputs))
+    try:
+        return module.Config.from_data(inputs, outputs, **chosen), weights
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the architecture cannot be built: {error}") from error
+
+
+def resolve_weights(
+    builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
+) -> list[float]:
+    """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
+    try:
+        profile = float(weights["profile_loss_weight"])
+        counts = None if weights["counts_loss_weight"] == "auto" else float(weights["counts_loss_weight"])
+    except ValueError as error:
+        raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
+    is_profile = [channels.aggregation is None for channels in spec.outputs]
+    if counts is None and any(is_profile) and not all(is_profile):
+        windows = source.epoch(plan, 0)[0]
+        windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
+        windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
+        if len(windows.centre) == 0:
+            raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
+        totals, held = [], source.hold(windows)
+        for first in range(0, len(windows.centre), 256):
+            for part, store in held.parts(first, min(first + 256, len(windows.centre))):
+                labels = builder.outputs(windows.take(part), store)[is_profile.index(True)]
+                totals.append(np.nansum(labels, axis=(1, 2)))
+        held.close()
+        counts = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
+        log.info("counts loss weight: %.3g", counts)
+    return [profile if flag else (1.0 if counts is None else counts) for flag in is_profile]
+
+
+def compile_model(
+    model: keras.Model, spec: DataSpec, loss_weights: list[float], learning_rate: float, jit_compile: str
+) -> None:
+    """Give a model its losses and an optimizer whose variables exist, so that a state can be put back into them."""
+    losses = [MultinomialNLL() if channels.aggregation is None else MaskedMSE() for channels in spec.outputs]
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        loss=losses,
+        loss_weights=loss_weights,
+        jit_compile={"true": True, "false": False}.get(jit_compile, jit_compile),
+    )
+    model.optimizer.build(model.trainable_variables)
