@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conformance import call, check_architecture
 
 import architectures
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conformance import call, check_architecture
 
 pytestmark = pytest.mark.backend
 

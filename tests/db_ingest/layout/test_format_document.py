@@ -14,7 +14,7 @@ import pytest
 from db_ingest import ingest
 from db_ingest.writing.levels import levels
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "database.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "database.md"
 
 
 @pytest.fixture(scope="module")

@@ -310,7 +310,7 @@ def test_a_missing_value_counts_nothing_and_a_high_one_more() -> None:
 
 
 def test_the_settings_in_the_docs_are_those_of_the_presets() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "imputation.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs" / "imputation.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| .", text, re.MULTILINE)
     presets = [asdict(resolve(name)) for name in ("published", "default")]
     assert {name: tuple(values) for name, *values in rows} == {

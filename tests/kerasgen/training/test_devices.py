@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from stopping import StopAfter
 
 from db_ingest.errors import InputError, RunError
 from kerasgen.bundle import open_bundle
@@ -19,15 +20,12 @@ from kerasgen.training import loop as fitting
 from kerasgen.training import state as checkpoint
 from kerasgen.training.train import train
 
-sys.path.insert(0, str(Path(__file__).parent))
-from stopping import StopAfter
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def on_two_devices(*arguments: str) -> str:
     return subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("two_devices.py")), *arguments],
+        [sys.executable, str(Path(__file__).parents[1] / "two_devices.py"), *arguments],
         check=True,
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend(), "PYTHONPATH": str(ROOT)},
