@@ -20,7 +20,8 @@ import numpy as np
 
 import architectures
 from kerasgen.loader.prefetch import Feed, as_tf_dataset
-from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
+from kerasgen.objectives.masked import MaskedMSE
+from kerasgen.objectives.profile import MultinomialNLL
 from kerasgen.sequence import one_hot
 from kerasgen.training import devices
 from kerasgen.training.timed_model import DeviceModel, on_device

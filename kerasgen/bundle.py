@@ -65,8 +65,9 @@ def load_model(path: str | Path, architecture_file: str | None = None) -> keras.
 
     import architectures
     import architectures.layers
-    import kerasgen.objectives.losses  # noqa: F401
+    from kerasgen.objectives import heads
 
+    heads.register_losses()
     if not Path(path).is_file():
         raise MissingFileError(f"{path}: no such model")
     try:

@@ -25,6 +25,8 @@ class Channels:
         flank: half the window in bp.
         aggregation, transformation: see :mod:`kerasgen.transforms`.
         minimum, maximum: a sample with any value outside, after the transformation, is not used; None: no bound.
+        bin: bp per bin, each of which is aggregated by itself; None: the whole window is.
+        loss: of an output, a word of ``--loss``; None: the default of its head (:mod:`kerasgen.objectives.heads`).
     """
 
     attributes: tuple[str, ...]
@@ -34,6 +36,8 @@ class Channels:
     transformation: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    bin: int | None = None
+    loss: str | None = None
 
     @property
     def is_sequence(self) -> bool:
@@ -51,9 +55,21 @@ class Channels:
         return 2 * self.flank
 
     @property
+    def is_per_base(self) -> bool:
+        """Whether each base keeps its own value."""
+        return self.aggregation is None
+
+    @property
+    def positions(self) -> int | None:
+        """Positions of one sample: bp, or bins; None where the whole window is aggregated."""
+        if self.is_per_base:
+            return self.length
+        return None if self.bin is None else self.length // self.bin
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample: ``(length, width)``, or ``(width,)`` where positions are aggregated."""
-        return (self.length, self.width) if self.aggregation is None else (self.width,)
+        """Shape of one sample: ``(positions, width)``, or ``(width,)`` where the whole window is aggregated."""
+        return (self.width,) if self.positions is None else (self.positions, self.width)
 
     @property
     def is_filtered(self) -> bool:

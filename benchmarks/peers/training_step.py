@@ -29,7 +29,8 @@ def bpnet(job: SimpleNamespace) -> Callable[[], Trained]:
     from ours_loader import generators
 
     import architectures
-    from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
+    from kerasgen.objectives.masked import MaskedMSE
+    from kerasgen.objectives.profile import MultinomialNLL
 
     class Fixed(keras.utils.PyDataset):
         def __init__(self, batches: Any) -> None:

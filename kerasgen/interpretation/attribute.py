@@ -16,6 +16,7 @@ from db_ingest.progress import progress
 from kerasgen import backend, bundle
 from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder
+from kerasgen.objectives import heads as kinds
 from kerasgen.prediction.predict_tdb import coordinates, resolve, run_model
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
@@ -151,11 +152,12 @@ def references_of(codes: np.ndarray, windows: Windows, count: int, seed: int) ->
 
 def _heads(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
     """Places of the outputs to explain."""
-    if head not in ("both", "counts", "profile"):
-        raise InputError(f"--head {head}: expected both, counts or profile")
+    known = ["both", *dict.fromkeys(kind.name for kind in kinds.KINDS.values())]
+    if head not in known:
+        raise InputError(f"--head {head}: expected {', '.join(known[:-1])} or {known[-1]}")
     places: dict[str, int] = {}
     for place, channels in enumerate(spec.outputs):
-        places.setdefault("profile" if channels.aggregation is None else "counts", place)
+        places.setdefault(kinds.of(channels).name, place)
     wanted = {name: place for name, place in places.items() if head in ("both", name)}
     if not wanted:
         raise InputError(f"--head {head}: the model has only {', '.join(places)}")

@@ -51,11 +51,14 @@ class Attribution(NamedTuple):
 
 
 def counts_target(output: int, task: int | None) -> Target:
-    """Log counts of one channel, or their sum over channels."""
+    """Log counts of one channel, or their sum over channels; where there are bins, their sum over bins.
+
+    Of labels, the same of their logits.
+    """
 
     def target(outputs: Sequence[Any], weights: Any) -> Any:
-        counts = outputs[output]
-        return ops.sum(counts, axis=-1) if task is None else counts[:, task]
+        found = outputs[output] if task is None else outputs[output][..., task : task + 1]
+        return ops.sum(found, axis=tuple(range(1, len(found.shape))))
 
     return target
 

@@ -148,7 +148,7 @@ class BatchBuilder:
         count, tracks = len(windows.centre), channels.width
         swap = self._swap(channels) if windows.reverse.any() else np.arange(tracks)
         direct = channels.transformation is None
-        if channels.aggregation is None:
+        if channels.is_per_base:
             values = np.empty((count, channels.length, tracks), np.float32)
             code = np.float32(absent if direct else np.nan)
             kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
@@ -162,7 +162,7 @@ class BatchBuilder:
                 values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
         if not direct:
             values = transform(values, None, channels.transformation, self.spec.pseudocount)
-        if absent == 0.0 and not (direct and channels.aggregation is None):
+        if absent == 0.0 and not (direct and channels.is_per_base):
             np.nan_to_num(values, copy=False, nan=0.0)
         return values
 

@@ -23,6 +23,7 @@ from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.loader.order import Order
 from kerasgen.loader.sources import Blocks
+from kerasgen.objectives import heads
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
 from kerasgen.spec import DataSpec
@@ -120,7 +121,7 @@ def predict_tdb(
     builder = BatchBuilder(database, spec)
     if windows.reverse.any():
         builder.check_strands()
-    heads = _count_head(spec) if bigwig_prefix else None
+    pair = _count_head(spec) if bigwig_prefix else None
     every = len(windows.centre)
     windows = keep_accepted(builder, windows, batch_size)
     if len(windows.centre) < every:
@@ -133,7 +134,7 @@ def predict_tdb(
     path = Path(predictions_and_labels_hdf5 + SUFFIX)
     with storage.replacing(path) as temporary:
         _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, flags, chromosomes))
-        bigwigs = _write_bigwigs(temporary, bigwig_prefix, database, spec, windows, heads) if heads else []
+        bigwigs = _write_bigwigs(temporary, bigwig_prefix, database, spec, windows, pair) if pair else []
     return PredictionResult(path, len(windows.centre), bigwigs)
 
 
@@ -258,31 +259,29 @@ def _write(
 
 
 def _count_head(spec: DataSpec) -> tuple[int, int]:
-    """Places of the profile output and of the log counts that go with it, channel by channel."""
-    profile = next((i for i, o in enumerate(spec.outputs) if o.aggregation is None), None)
-    counts = next((i for i, o in enumerate(spec.outputs) if (o.aggregation, o.transformation) == ("sum", "log")), None)
-    if profile is None or counts is None or spec.outputs[profile].width != spec.outputs[counts].width:
+    """Places of the profile output and of the counts that go with it, channel by channel."""
+    pair = heads.profile_with_counts(spec.outputs)
+    if pair is None:
         raise InputError("--bigwig_prefix needs a profile output and log counts (sum, log) of the same channels")
-    return profile, counts
+    return pair
 
 
 def _write_bigwigs(
-    path: Path, prefix: str | None, database: Database, spec: DataSpec, windows: Windows, heads: tuple[int, int]
+    path: Path, prefix: str | None, database: Database, spec: DataSpec, windows: Windows, pair: tuple[int, int]
 ) -> list[Path]:
     import h5py
-    from scipy.special import softmax
 
     from kerasgen.prediction.bigwig import write_bigwig
 
-    profile, counts = heads
+    profile, counts = pair
     channels = spec.outputs[profile]
     swap = channels.swap(dict(spec.strand_map)) if windows.reverse.any() else list(range(channels.width))
     start = windows.centre - channels.flank
     written = []
     with h5py.File(path) as file:
         observed = file[f"lab_{profile}"][:]
-        share = softmax(file[f"pred_{profile}"][:], axis=1)
-        total = np.maximum(np.exp(file[f"pred_{counts}"][:]) - spec.pseudocount, 0)
+        share = heads.of(channels).expected(file[f"pred_{profile}"][:])
+        total = heads.of(spec.outputs[counts]).total_counts(file[f"pred_{counts}"][:], spec.pseudocount)
     for kind, values in (("predicted", share * total[:, None]), ("observed", np.nan_to_num(observed))):
         turned = np.where(windows.reverse[:, None, None], values[:, ::-1][:, :, swap], values)
         for task in range(channels.width):

@@ -12,14 +12,13 @@ import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
-from kerasgen.objectives import metrics
+from kerasgen.objectives import heads, metrics
 from kerasgen.spec import DataSpec
 
 log = logging.getLogger("kerasgen")
 
 _SMOOTHING_SIGMA, _SMOOTHING_WIDTH = 7.0, 81
 _PROFILE_METRICS = ("pearson", "jsd", "normalised_jsd", "mnll")
-_COUNT_METRICS = ("pearson", "spearman", "mse")
 
 
 class Predictions(NamedTuple):
@@ -41,12 +40,12 @@ class Predictions(NamedTuple):
     @property
     def profile(self) -> int | None:
         """Place of the profile output."""
-        return next((i for i, o in enumerate(self.spec.outputs) if o.aggregation is None), None)
+        return heads.place_of(self.spec.outputs, "profile")
 
     @property
     def counts(self) -> int | None:
         """Place of the counts output."""
-        return next((i for i, o in enumerate(self.spec.outputs) if o.aggregation is not None), None)
+        return heads.place_of(self.spec.outputs, "counts")
 
 
 class Scores(NamedTuple):

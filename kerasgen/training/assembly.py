@@ -15,7 +15,7 @@ import numpy as np
 from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import Source
-from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
+from kerasgen.objectives import heads
 from kerasgen.regions.windows import Plan
 from kerasgen.spec import DataSpec
 from kerasgen.training import devices
@@ -110,14 +110,20 @@ def configure(
 def resolve_weights(
     builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
 ) -> list[float]:
-    """One weight an output; ``auto`` is a tenth of the median total count of a training window (kerasAC's formula)."""
+    """One weight per output.
+
+    ``auto`` is 1 for a likelihood, and for a squared error beside a profile a tenth of the median total count of a
+    training window (kerasAC's formula).
+    """
     try:
         profile = float(weights["profile_loss_weight"])
         counts = None if weights["counts_loss_weight"] == "auto" else float(weights["counts_loss_weight"])
     except ValueError as error:
         raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
-    is_profile = [channels.aggregation is None for channels in spec.outputs]
-    if counts is None and any(is_profile) and not all(is_profile):
+    found = heads.all_of(spec.outputs)
+    place = heads.place_of(spec.outputs, "profile")
+    automatic = 1.0
+    if counts is None and place is not None and any(h.is_weighed_by_counts for h in found):
         windows = source.epoch(plan, 0)[0]
         windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
         windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
@@ -126,19 +132,24 @@ def resolve_weights(
         totals, held = [], source.hold(windows)
         for first in range(0, len(windows.centre), 256):
             for part, store in held.parts(first, min(first + 256, len(windows.centre))):
-                labels = builder.outputs(windows.take(part), store)[is_profile.index(True)]
+                labels = builder.outputs(windows.take(part), store)[place]
                 totals.append(np.nansum(labels, axis=(1, 2)))
         held.close()
-        counts = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
-        log.info("counts loss weight: %.3g", counts)
-    return [profile if flag else (1.0 if counts is None else counts) for flag in is_profile]
+        automatic = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
+        log.info("counts loss weight: %.3g", automatic)
+    weights_of = {"profile_loss_weight": profile, "counts_loss_weight": counts}
+    chosen = [weights_of[head.weight_name] for head in found]
+    return [
+        (automatic if head.is_weighed_by_counts else 1.0) if weight is None else weight
+        for head, weight in zip(found, chosen, strict=True)
+    ]
 
 
 def compile_model(
     model: keras.Model, spec: DataSpec, loss_weights: list[float], learning_rate: float, jit_compile: str
 ) -> None:
     """Give a model its losses and an optimizer whose variables exist, so that a state can be put back into them."""
-    losses = [MultinomialNLL() if channels.aggregation is None else MaskedMSE() for channels in spec.outputs]
+    losses = [head.make_loss() for head in heads.all_of(spec.outputs)]
     model.compile(
         keras.optimizers.Adam(learning_rate),
         loss=losses,

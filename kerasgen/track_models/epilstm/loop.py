@@ -13,7 +13,7 @@ import numpy as np
 
 from architectures import epilstm
 from db_ingest.errors import RunError
-from kerasgen.objectives.losses import MaskedMSE
+from kerasgen.objectives.masked import MaskedMSE
 from kerasgen.track_models.binned import BinnedTracks, Stretch
 from kerasgen.track_models.epilstm import pca
 from kerasgen.track_models.epilstm.frames import Normalisation, Parts, lay

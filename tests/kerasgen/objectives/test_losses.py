@@ -8,7 +8,8 @@ import pytest
 from scipy.special import gammaln
 from scipy.stats import multinomial
 
-from kerasgen.objectives.losses import MaskedMSE, MultinomialNLL
+from kerasgen.objectives.masked import MaskedMSE
+from kerasgen.objectives.profile import MultinomialNLL
 
 pytestmark = pytest.mark.backend
 
