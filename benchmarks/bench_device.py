@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 import architectures
-from kerasgen.loader.prefetch import Feed, as_tf_dataset
+from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
 from kerasgen.objectives.masked import MaskedMSE
 from kerasgen.objectives.profile import MultinomialNLL
 from kerasgen.sequence import one_hot
@@ -78,7 +78,7 @@ class Clock(keras.callbacks.Callback):
 
 def round_of(model: DeviceModel, batches: Gathered, feed: bool) -> tuple[float, float, float]:
     clock = Clock()
-    data = Feed(batches, place=devices.placing()) if feed else batches
+    data = Prefetcher(batches, place=devices.placing()) if feed else batches
     shown = as_tf_dataset(data) if feed and keras.backend.backend() == "tensorflow" else data
     model.fit(shown, shuffle=False, verbose=0, callbacks=[clock])
     if feed:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import tiledb
 
 from db_ingest import storage
+from db_ingest.ahead import OrderedPool
 from db_ingest.layout import schema
 from db_ingest.layout.cells import CELLS, folder_of, read, to_stored
 from db_ingest.layout.genome import Genome, Piece
@@ -72,7 +71,7 @@ def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces:
     return [summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], folder_of(member)) for p in pieces]
 
 
-class Putter:
+class ChunkWriter:
     """Writes chunks of one row, one behind another or in threads of its own while the next is being built.
 
     Args:
@@ -82,45 +81,41 @@ class Putter:
 
     def __init__(self, uri: str, member: str, row: int, *, threads: int = 1) -> None:
         self._place = (uri, member, row)
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._written: deque[Future[np.ndarray]] = deque()
+        self._writing: OrderedPool[np.ndarray] | None = OrderedPool(threads) if threads > 1 else None
         self._most = threads
         self._dtype, self._fill = CELLS[folder_of(member)]
 
     def cells(self, length: int) -> np.ndarray:
         """Memory to build a chunk in, filled with the missing value; what an earlier chunk used, where it is free."""
         memory = None
-        if self._pool is None:
+        if self._writing is None:
             memory = buffer(self._dtype, length)
-        elif len(self._written) >= self._most:
-            memory = self._written.popleft().result()
+        elif len(self._writing) >= self._most:
+            memory = self._writing.take()
         cells = np.empty(length, self._dtype) if memory is None or len(memory) < length else memory[:length]
         cells.fill(self._fill)
         return cells
 
     def put(self, first: int, cells: np.ndarray) -> None:
         """Write ``cells`` at position ``first``; they are no more the caller's."""
-        if self._pool is None:
+        if self._writing is None:
             put(*self._place, first, cells)
         else:
-            self._written.append(self._pool.submit(self._put, first, cells))
+            self._writing.submit(self._put, first, cells)
 
     def _put(self, first: int, cells: np.ndarray) -> np.ndarray:
         put(*self._place, first, cells)
         return cells
 
-    def __enter__(self) -> Putter:
+    def __enter__(self) -> ChunkWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._pool is None:
+        if self._writing is None:
             return
-        with self._pool:
-            if kind is None:
-                for written in self._written:
-                    written.result()
-            else:
-                self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._writing as writing:
+            while kind is None and len(writing):
+                writing.take()
 
 
 def buffer(dtype: type, length: int) -> np.ndarray:

@@ -202,14 +202,14 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
         arrays.create(task.uri, member, task.genome)
     read = reader.read if bin == 1 else functools.partial(_read_bins, reader)
     parts: list[Part] = []
-    with arrays.Putter(task.uri, member, output.row, threads=1 if task.chunks else task.threads) as putter:
+    with arrays.ChunkWriter(task.uri, member, output.row, threads=1 if task.chunks else task.threads) as writer:
         for index in task.chunks if task.chunks is not None else range(genome.chunk_count):
             first, last = genome.chunk(index)
             pieces = [piece for piece in genome.pieces(first, last) if piece.chromosome in reader.chromosomes]
             if pieces and index in output.done.get(folder, ()):
                 parts += arrays.stored_parts(task.uri, member, output.row, first, last, pieces)
             elif pieces:
-                cells = putter.cells(last - first)
+                cells = writer.cells(last - first)
                 for piece in pieces:
                     for start in range(piece.start, piece.end, _STRETCH):
                         values = read(piece.chromosome, start, min(start + _STRETCH, piece.end), channel)
@@ -220,7 +220,7 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
                         elif not to_counts(values, into):
                             return None
                         parts.append(summarise(piece.chromosome, start, into, folder))
-                putter.put(first, cells)
+                writer.put(first, cells)
             _advance(sum(piece.end - piece.start for piece in pieces))
     return parts
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any
 
 import keras
 import numpy as np
 
+from db_ingest.ahead import LookAhead
+
 _PLACED = 2
 """Batches placed on the devices: the one in use and the next; more would take memory from the model."""
 
 
-class Feed(keras.utils.PyDataset):
+class Prefetcher(keras.utils.PyDataset):
     """Batches of a ``PyDataset``, made ahead of their use by its ``workers`` threads, ``max_queue_size`` at most.
 
     It takes the place of Keras' own queue, which loses its order where an epoch is begun, given up and begun again, as
@@ -38,18 +39,17 @@ class Feed(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.batches = batches
         self.error: BaseException | None = None
-        self._place = place
         self._size = size
-        self._depth = max(batches.max_queue_size, 1)
-        self._pool = ThreadPoolExecutor(max(batches.workers, 1), thread_name_prefix="batches")
-        self._placer = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._ahead: dict[int, Future] = {}
-        self._placed: dict[int, Future] = {}
         self._samples: dict[int, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-        self._closed = False
+        count, depth, threads = len(batches), max(batches.max_queue_size, 1), max(batches.workers, 1)
+        self._placed: LookAhead[Any] | None = None
+        if place is not None:
+            # The batch that is being placed is one of those in the queue.
+            depth = max(depth - 1, 1)
+            self._placed = LookAhead(lambda index: place(self._made.take(index)), count, depth=_PLACED, name="batches")
+        self._made = LookAhead(self._make, count, depth=depth, threads=threads, name="batches")
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> Prefetcher:
         return self
 
     def __exit__(
@@ -62,29 +62,22 @@ class Feed(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         """The batch, and the making of those that follow is begun."""
-        with self._lock:
-            self._look_ahead(index)
-            future = (self._ahead if self._place is None else self._placed).pop(index)
-        return future.result()
+        return (self._placed or self._made).take(index)
 
     def begin(self) -> None:
         """Begin to make the first batches, before the first is asked for."""
-        with self._lock:
-            self._look_ahead(0)
+        (self._placed or self._made).begin()
 
     def peek(self) -> Any:
         """The first batch, not placed, which remains to be had; not to be written to."""
-        self.begin()
-        return self._ahead[0].result()
+        return self._made.see(0)
 
     def close(self) -> None:
         """End the threads; what they are making is thrown away."""
-        with self._lock:
-            self._closed = True
-            for future in (*self._placed.values(), *self._ahead.values()):
-                future.cancel()
-        self._placer.shutdown(wait=True, cancel_futures=True)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        # First those that the placing thread may wait for.
+        self._made.close()
+        if self._placed is not None:
+            self._placed.close()
         if hasattr(self.batches, "close"):
             self.batches.close()
 
@@ -93,21 +86,6 @@ class Feed(keras.utils.PyDataset):
         """Samples so far, with those filled up, for each one without: what a mean loss must be multiplied by."""
         real, all_of_them = (sum(counts) for counts in zip(*self._samples.values(), strict=True))
         return all_of_them / real
-
-    def _look_ahead(self, index: int) -> None:
-        if self._closed:
-            raise CancelledError
-        wanted = range(index, min(index + self._depth, len(self)))
-        for futures in (self._ahead, self._placed):
-            for other in [other for other in futures if other not in wanted]:
-                futures.pop(other).cancel()
-        for other in wanted:
-            if other not in self._ahead and other not in self._placed:
-                self._ahead[other] = self._pool.submit(self._make, other)
-        if self._place is not None:
-            for other in wanted[:_PLACED]:
-                if other not in self._placed:
-                    self._placed[other] = self._placer.submit(self._put, self._ahead.pop(other))
 
     def _make(self, index: int) -> Any:
         try:
@@ -120,10 +98,6 @@ class Feed(keras.utils.PyDataset):
         except BaseException as error:
             self.error = error
             raise
-
-    def _put(self, batch: Future) -> Any:
-        assert self._place is not None
-        return self._place(batch.result())
 
 
 def _fill_up(batch: Any, more: int) -> Any:
@@ -150,19 +124,19 @@ def as_tf_dataset(batches: keras.utils.PyDataset, *, signature: Any = None, pref
     """
     import tensorflow as tf
 
-    feed = batches if isinstance(batches, Feed) else Feed(batches)
+    prefetcher = batches if isinstance(batches, Prefetcher) else Prefetcher(batches)
 
     def epoch() -> Iterator[Any]:
-        for index in range(len(feed)):
+        for index in range(len(prefetcher)):
             try:
-                yield feed[index]
+                yield prefetcher[index]
             except CancelledError:
                 return
 
     if signature is None:
-        signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), feed.peek())
+        signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), prefetcher.peek())
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(feed))).prefetch(prefetch)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(prefetcher))).prefetch(prefetch)
     # There is nothing to tune, and its thread holds up the end of an epoch, asleep for as long as the epoch took.
     options = tf.data.Options()
     options.autotune.enabled = False

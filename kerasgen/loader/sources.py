@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from db_ingest import storage
+from db_ingest.ahead import LookAhead
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
 from kerasgen.database import Database
@@ -145,8 +145,7 @@ class _ReadAhead:
     def __init__(self, database: Database, needs: Needs, windows: Windows, edges: np.ndarray) -> None:
         self._database, self._needs, self._windows, self._edges = database, needs, windows, edges
         self._lock = threading.Lock()
-        self._reading: dict[int, Future[Store]] = {}
-        self._reader: ThreadPoolExecutor | None = None
+        self._stores: LookAhead[Store] | None = None
 
     def parts(self, first: int, last: int) -> Parts:
         begin = int(np.searchsorted(self._edges, first, side="right")) - 1
@@ -159,27 +158,18 @@ class _ReadAhead:
         return parts
 
     def close(self) -> None:
+        """Let go of what was read ahead; windows that are asked for later are read anew."""
         with self._lock:
-            reader, self._reader = self._reader, None
-            self._reading.clear()
-        if reader is not None:
-            reader.shutdown(wait=True, cancel_futures=True)
+            stores, self._stores = self._stores, None
+        if stores is not None:
+            stores.close()
 
     def _store(self, group: int) -> Store:
         with self._lock:
-            if self._reader is None:
-                self._reader = ThreadPoolExecutor(1)
-            for number in (group, group + 1):
-                if number not in self._reading and number < len(self._edges) - 1:
-                    self._reading[number] = self._reader.submit(self._read, number)
-            for number in [number for number in self._reading if number < group - 1]:
-                del self._reading[number]
-            wanted = self._reading[group]
-        store = wanted.result()
-        with self._lock:
-            # Whoever still makes a batch of an earlier group holds it.
-            self._reading.pop(group - 1, None)
-        return store
+            if self._stores is None:
+                self._stores = LookAhead(self._read, len(self._edges) - 1, depth=2)
+            stores = self._stores
+        return stores.see(group)
 
     def _read(self, group: int) -> Store:
         windows = self._windows.take(slice(int(self._edges[group]), int(self._edges[group + 1])))

@@ -6,11 +6,10 @@ import functools
 import inspect
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from db_ingest.ahead import ahead
 from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.database import Database
@@ -101,7 +100,7 @@ def bench_loader(*, seconds: float = 3.0, **flags: Any) -> LoaderRates:
     for threads in sorted({1, flags["threads"]}):
         log.info("measuring batches with %d thread(s)", threads)
         made = _rate(_batches(builder, source, plan, size, threads), seconds)
-        copied = _rate(_ahead(_copy_of(batch), _forever(), threads), seconds)
+        copied = _rate(_by_threads(_copy_of(batch), _forever(), threads), seconds)
         rates += [Rate("batches", threads, made * size, made * size * share / 1e6)]
         rates += [Rate("limit: copies of a batch", threads, copied * size, copied * size * share / 1e6)]
     if not source.nbytes:
@@ -141,7 +140,7 @@ def _batches(builder: BatchBuilder, source: Source, plan: Plan, size: int, threa
         windows, held = source.epoch(plan, epoch)
         try:
             parts = (held.parts(first, first + size) for first in range(0, len(plan) - size + 1, size))
-            yield from _ahead(functools.partial(builder.build, windows), parts, threads)
+            yield from _by_threads(functools.partial(builder.build, windows), parts, threads)
         finally:
             held.close()
         epoch += 1
@@ -173,19 +172,9 @@ def _forever() -> Iterator[None]:
         yield None
 
 
-def _ahead(make: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Iterator[Any]:
-    """``make`` of every item in order, by so many threads ahead of their use."""
-    if threads == 1:
-        yield from map(make, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Any] = deque()
-        for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _by_threads(make: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Iterator[Any]:
+    """``make`` of every item in order, by so many threads ahead of their use; by this one where it is one."""
+    return ahead(make, items, threads=threads if threads > 1 else 0, depth=2 * threads)
 
 
 def _rate(stream: Iterator[Any], seconds: float) -> float:

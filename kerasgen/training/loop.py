@@ -23,7 +23,7 @@ from db_ingest.errors import RunError
 from db_ingest.progress import progress as show_progress
 from kerasgen import bundle
 from kerasgen.loader.dataset import BatchGenerator
-from kerasgen.loader.prefetch import Feed, as_tf_dataset
+from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
 from kerasgen.training import devices
 from kerasgen.training import state as checkpoint
 from kerasgen.training.assembly import Assembly
@@ -75,7 +75,7 @@ class Fitting:
     compiled: bool = False
     _warned: bool = False
     _signature: Any = None
-    _next: Feed | None = None
+    _next: Prefetcher | None = None
 
     @property
     def model(self) -> keras.Model:
@@ -93,8 +93,8 @@ class Fitting:
             progress.stopped = ""
         if self.arrays is not None and progress.batch:
             # The running metrics of each output come into being with the first batch; only then can they be restored.
-            with self._validation_feed() as feed:
-                self.model.test_on_batch(*feed[0])
+            with self._validation_batches() as batches:
+                self.model.test_on_batch(*batches[0])
         with _stop_signal() as stop, self._closing_next():
             while not progress.stopped:
                 if self.lr_schedule == "cosine":
@@ -108,15 +108,15 @@ class Fitting:
 
     def _run_epoch(self, stop: threading.Event) -> dict[str, float]:
         progress = self.progress
-        feed, self._next = self._next or self._training_feed(progress.epoch, progress.batch), None
-        samples = len(feed) * feed.batches.batch_size
+        prefetcher, self._next = self._next or self._training_batches(progress.epoch, progress.batch), None
+        samples = len(prefetcher) * prefetcher.batches.batch_size
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
         with (
             show_progress(title, samples, "samples") as advance,
-            feed as training,
-            self._validation_feed() as validation,
+            prefetcher as training,
+            self._validation_batches() as validation,
         ):
             watch = _Watch(self, training, validation, advance, stop)
             try:
@@ -146,7 +146,7 @@ class Fitting:
     def begin_next_epoch(self) -> None:
         """Have the next epoch's first batches made while the model is validated."""
         if self.progress.epoch + 1 < self.epochs:
-            self._next = self._training_feed(self.progress.epoch + 1, 0)
+            self._next = self._training_batches(self.progress.epoch + 1, 0)
             self._next.begin()
 
     @contextmanager
@@ -157,17 +157,17 @@ class Fitting:
             if self._next is not None:
                 self._next.close()
 
-    def _training_feed(self, epoch: int, first_batch: int) -> Feed:
-        return Feed(self.batches(epoch, first_batch), place=devices.placing())
+    def _training_batches(self, epoch: int, first_batch: int) -> Prefetcher:
+        return Prefetcher(self.batches(epoch, first_batch), place=devices.placing())
 
-    def _validation_feed(self) -> Feed:
+    def _validation_batches(self) -> Prefetcher:
         size = -(-self.validation.batch_size // self.num_gpus) * self.num_gpus
-        return Feed(self.validation, place=devices.placing(), size=size)
+        return Prefetcher(self.validation, place=devices.placing(), size=size)
 
-    def _for_fit(self, feed: Feed) -> Any:
+    def _for_fit(self, batches: Prefetcher) -> Any:
         if keras.backend.backend() != "tensorflow":
-            return feed
-        dataset = as_tf_dataset(feed, signature=self._signature)
+            return batches
+        dataset = as_tf_dataset(batches, signature=self._signature)
         self._signature = dataset.element_spec
         return dataset
 
@@ -229,8 +229,8 @@ class _Watch(keras.callbacks.Callback):
     def __init__(
         self,
         fitting: Fitting,
-        training: Feed,
-        validation: Feed,
+        training: Prefetcher,
+        validation: Prefetcher,
         advance: Callable[[int], None],
         stop: threading.Event,
     ) -> None:

@@ -47,7 +47,7 @@ def print_shards() -> None:
     import keras
     import numpy as np
 
-    from kerasgen.loader.prefetch import Feed, as_tf_dataset
+    from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
     from kerasgen.training import devices
 
     class Numbers(keras.utils.PyDataset):
@@ -59,7 +59,7 @@ def print_shards() -> None:
 
     seen: list[list[int]] = [[], []]
     with devices.data_parallel(devices.choose(2)):
-        feed = Feed(Numbers(workers=2), place=devices.placing())
+        feed = Prefetcher(Numbers(workers=2), place=devices.placing())
         if keras.backend.backend() == "jax":
             for inputs, _ in feed:
                 for shard in inputs.addressable_shards:

@@ -8,13 +8,13 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
 import numpy as np
 from isal import igzip, isal_zlib
 
+from db_ingest.ahead import OrderedPool
 from db_ingest.errors import InputError
 from db_ingest.formats.text import tokens
 from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames
@@ -219,11 +219,11 @@ def _blocks(path: Path, what: str, head: bool) -> Iterator[_Block]:
     size = HEAD if head else BLOCK
     buffers = bytearray(size + 1), bytearray(size + 1)
     lines = 0
-    with _open(path) as stream, ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_fill, stream, buffers[0], 0)
+    with _open(path) as stream, OrderedPool[tuple[int, Exception | None]]() as reading:
+        reading.submit(_fill, stream, buffers[0], 0)
         for turn in itertools.count():
             buffer, other = buffers[turn % 2], buffers[(turn + 1) % 2]
-            filled, error = ahead.result()
+            filled, error = reading.take()
             if turn == 0 and b"\0" in buffer[: min(filled, 4096)]:
                 raise InputError(f"{path}: binary content; expected {what}")
             if error is not None:
@@ -240,7 +240,7 @@ def _blocks(path: Path, what: str, head: bool) -> Iterator[_Block]:
                     raise InputError(f"{path}:{lines + 1}: a line of more than {size:,} bytes; expected {what}")
                 if not head:
                     other[: filled - cut] = buffer[cut:filled]
-                    ahead = pool.submit(_fill, stream, other, filled - cut)
+                    reading.submit(_fill, stream, other, filled - cut)
             text = np.frombuffer(buffer, np.uint8, cut)
             yield _Block(text, lines, is_last)
             if is_last or head:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from db_ingest.errors import RunError
-from kerasgen.loader.prefetch import Feed, as_tf_dataset
+from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
 
 
 class Numbers(keras.utils.PyDataset):
@@ -70,7 +70,7 @@ class FirstLabel(Numbers):
 def test_an_epoch_is_trained_on_in_order_from_the_first_on() -> None:
     model, seen = zero_model(), Seen()
     for _ in range(2):
-        with Feed(FirstLabel()) as feed:
+        with Prefetcher(FirstLabel()) as feed:
             seen.labels.clear()
             data = as_tf_dataset(feed) if keras.backend.backend() == "tensorflow" else feed
             model.fit(data, shuffle=False, verbose=0, callbacks=[seen])
@@ -78,13 +78,13 @@ def test_an_epoch_is_trained_on_in_order_from_the_first_on() -> None:
 
 
 def test_batches_come_in_order_also_when_begun_again() -> None:
-    with Feed(Numbers()) as feed:
+    with Prefetcher(Numbers()) as feed:
         assert [feed[i][0][0, 0] for i in (0, 1, 0, 0, 1, 2, 20, 3, 4)] == [0, 1, 0, 0, 1, 2, 20, 3, 4]
 
 
 def test_no_more_than_the_queue_is_made_ahead_and_nothing_after_the_end() -> None:
     batches = Numbers()
-    with Feed(batches) as feed:
+    with Prefetcher(batches) as feed:
         feed[0]
         time.sleep(0.2)
         assert max(batches.made) <= 9
@@ -96,7 +96,7 @@ def test_no_more_than_the_queue_is_made_ahead_and_nothing_after_the_end() -> Non
 
 @pytest.mark.backend
 def test_what_a_batch_raises_is_kept_for_the_caller() -> None:
-    with Feed(FirstLabel(fails_at=7)) as feed:
+    with Prefetcher(FirstLabel(fails_at=7)) as feed:
         data = as_tf_dataset(feed) if keras.backend.backend() == "tensorflow" else feed
         with pytest.raises(Exception, match="no replacement within the bounds"):
             zero_model().fit(data, shuffle=False, verbose=0)
@@ -105,7 +105,7 @@ def test_what_a_batch_raises_is_kept_for_the_caller() -> None:
 
 def test_a_short_batch_is_filled_up_with_samples_without_labels() -> None:
     batches = Numbers(weights=True)
-    with Feed(batches, size=2) as feed:
+    with Prefetcher(batches, size=2) as feed:
         whole = [feed[i] for i in range(24)]
         assert {len(array) for batch in whole for array in keras.tree.flatten(batch)} == {2}
         inputs, (labels, _), weights = whole[-1]

@@ -12,7 +12,7 @@ import pytest
 import architectures
 from kerasgen import sequence
 from kerasgen.bundle import load_model
-from kerasgen.loader.prefetch import Feed, as_tf_dataset
+from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
 from kerasgen.training import devices
 from kerasgen.training.timed_model import on_device
 
@@ -94,7 +94,7 @@ def test_waiting_is_measured_where_it_is(batch: float, step: float) -> None:
     trained.compile("sgd", loss="mse")
     for _ in range(2):
         began, before = time.perf_counter(), trained.waited
-        with Feed(Slow(batch)) as feed:
+        with Prefetcher(Slow(batch)) as feed:
             data = as_tf_dataset(feed) if keras.backend.backend() == "tensorflow" else feed
             trained.fit(data, shuffle=False, verbose=0, callbacks=[SlowStep()] if step else [])
         seconds, waited = time.perf_counter() - began, trained.waited - before
