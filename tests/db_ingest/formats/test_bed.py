@@ -325,3 +325,9 @@ def test_ends_past_the_chromosome_are_cut_where_asked(inputs):
         bed.read(inputs.bed("q.bed", [("chr2", 400, 501, *NARROW, 100)]), GENOME, past_end="clip")
     with pytest.raises(InputError, match=r"chr2 500 501: it lies past the chromosome's 500 bp"):
         bed.read(inputs.bed("r.bed", [("chr2", 500, 501)]), GENOME, past_end="clip")
+
+
+def test_nine_columns_are_read_without_their_values(inputs):
+    rows = [("chr1", 1, 5, "a", 0, "+", 1.5, 2, "255,0,0")]
+    table = bed.read(inputs.bed("p.bed", rows), GENOME, summit="none")
+    assert (len(table), np.isnan(table.q_value[0])) == (1, True)
