@@ -27,7 +27,8 @@ import pyBigWig
 from human_size import CHR1, run
 
 from kerasgen.track_models.avocado.settings import Settings, resolve
-from kerasgen.track_models.models import Piece, TrackModel
+from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
+from kerasgen.track_models.models import BinRange
 
 BIN = 25
 SIZES = {"pilot": 28_161_725, "chr1": CHR1}
@@ -79,14 +80,14 @@ def needed(settings: Settings, tracks: int, bins: int) -> dict[str, float]:
 
 def compare(prefix: Path, bigwig: Path, pair: tuple[str, str]) -> tuple[int, float]:
     """Bins compared with what the model says, and the largest difference, in parts of the value + 1."""
-    model, rng = TrackModel(prefix), np.random.default_rng(0)
+    model, rng = GenomeAvocado(prefix), np.random.default_rng(0)
     worst, many = 0.0, 0
     with pyBigWig.open(str(bigwig)) as file:
         for chromosome, size in SIZES.items():
             last = model.bins(chromosome)
             firsts = [0, last - PIECE, *rng.integers(0, last - PIECE, 20)]
             for first in map(int, firsts):
-                piece = Piece(chromosome, first, first + PIECE)
+                piece = BinRange(chromosome, first, first + PIECE)
                 expected = np.sinh(model.impute([pair], piece)[0].astype(np.float64)).clip(0)
                 found = np.array(file.values(chromosome, first * BIN, min((first + PIECE) * BIN, size)))[::BIN]
                 worst = max(worst, float((np.abs(found - expected) / (expected + 1)).max()))

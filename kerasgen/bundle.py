@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
+from kerasgen import families
 from kerasgen.regions.folds import Split
 from kerasgen.spec import DataSpec
 
@@ -36,8 +37,20 @@ class Bundle:
         return path_of(self.prefix, "keras")
 
     @property
+    def family(self) -> families.Family:
+        """Whose functions open it, embed and impute with it."""
+        return families.family_of(self.config)
+
+    def require_windows(self) -> None:
+        """Raise :class:`InputError` for a model of tracks, which has no inputs and outputs to read from windows."""
+        if self.family.learns_from != families.WINDOWS:
+            raise InputError(
+                f"{self.model_path}: a model of {self.family.title}, which learns from tracks; expected one of windows"
+            )
+
+    @property
     def spec(self) -> DataSpec:
-        """Inputs and outputs."""
+        """Inputs and outputs of a model of windows."""
         return DataSpec.from_json(self.config["data_spec"])
 
     @property

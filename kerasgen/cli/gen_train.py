@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command, CommandByFlag
+from kerasgen import families
 from kerasgen.cli.flags import FLAGS
 from kerasgen.cli.track_flags import AUTOENCODER_FLAGS, TRACK_FLAGS
 
@@ -21,27 +22,20 @@ def _report(result: TrainingResult) -> None:
     )
 
 
+_FLAGS = {"avocado": TRACK_FLAGS, "epilstm": AUTOENCODER_FLAGS}
+
 TRACK_MODELS = {
-    "avocado": Command(
+    family.name: Command(
         prog="gen_train",
-        function="kerasgen.track_models.avocado.train:train_avocado",
-        flags=TRACK_FLAGS,
+        function=family.trainer,
+        flags=_FLAGS[family.name],
         report=_report,
         epilog=(
-            "example: gen_train --architecture_spec avocado --tdb_array db --model_prefix out/avocado "
-            "--hold_out E117:H3K4me3 --validate_on E003:H3K4me1"
+            f"example: gen_train --architecture_spec {family.name} --tdb_array db --model_prefix out/{family.name} "
+            f"{family.example}"
         ),
-    ),
-    "epilstm": Command(
-        prog="gen_train",
-        function="kerasgen.track_models.epilstm.train:train_epilstm",
-        flags=AUTOENCODER_FLAGS,
-        report=_report,
-        epilog=(
-            "example: gen_train --architecture_spec epilstm --tdb_array db --model_prefix out/epilstm "
-            "--validation_chroms chr8 --test_chroms chr9 --model_params bottleneck=12"
-        ),
-    ),
+    )
+    for family in families.of_tracks()
 }
 """Families that learn from tracks alone, and the training that serves each."""
 

@@ -140,6 +140,7 @@ def predict_tdb(
 
 def resolve(found: Bundle, given: dict[str, Any]) -> tuple[Database, DataSpec, dict[str, Any]]:
     """The database, data spec and flags of a bundle, with the flags that are given in their place."""
+    found.require_windows()
     flags = {**found.config["run"], **_FRESH}
     if flags["bed_regions_center"] == "random":
         flags["bed_regions_center"] = "center"

@@ -119,9 +119,7 @@ def embed(
             validation_chroms=validation_chroms, test_chroms=test_chroms, overwrite=overwrite,
         )  # fmt: skip
     found = bundle.open_bundle(prefix)
-    from kerasgen.track_models.positions import open_positions
-
-    positions = open_positions(found, database)
+    positions: Positions = found.family.embed(found, database)
     for flag, given, its in (
         ("bin", bin, positions.bin), ("transformation", transformation, found.config.get("transformation"))
     ):  # fmt: skip

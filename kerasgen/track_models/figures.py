@@ -9,8 +9,9 @@ import numpy as np
 
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.database import Database
+from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
 from kerasgen.track_models.binned import Pair, transformed
-from kerasgen.track_models.models import Piece, TrackModel, observed
+from kerasgen.track_models.models import BinRange, observed
 
 _POSITIONS = {"pca": (10_000, 50), "umap": (2_000, 1)}
 """Bins whose factors are drawn, and how many neighbours of these are taken together. UMAP is drawn of single bins: it
@@ -57,12 +58,12 @@ def read_metadata(path: str, column: str | None) -> Metadata:
     return found
 
 
-def browser_path(folder: Path, pair: Pair, piece: Piece, bin: int) -> Path:
+def browser_path(folder: Path, pair: Pair, piece: BinRange, bin: int) -> Path:
     """Where the plot of a region goes."""
     return folder / f"{pair[0]}.{pair[1]}.{piece.chromosome}_{piece.first * bin}_{piece.end * bin}.png"
 
 
-def draw_region(folder: Path, opened: TrackModel, database: Database, pair: Pair, piece: Piece) -> Path:
+def draw_region(folder: Path, opened: GenomeAvocado, database: Database, pair: Pair, piece: BinRange) -> Path:
     """Draw a track as measured, as imputed, and as the mean of the other cell types, in the model's values."""
     from kerasgen import plotting
     from kerasgen.track_models.plots import Row, draw_browser
@@ -91,7 +92,7 @@ def draw_region(folder: Path, opened: TrackModel, database: Database, pair: Pair
 
 
 def draw_model(
-    path: Path, opened: TrackModel, database: Database, method: str, labels: Mapping[str, str] | None
+    path: Path, opened: GenomeAvocado, database: Database, method: str, labels: Mapping[str, str] | None
 ) -> Path:
     """Draw projections of a model's cell types, assays and positions.
 
@@ -122,7 +123,7 @@ def draw_model(
     return draw_embeddings(path, f"{Path(opened.prefix).name}: learned embeddings", panels, method)
 
 
-def _outstanding(opened: TrackModel, database: Database, positions: np.ndarray) -> list[str]:
+def _outstanding(opened: GenomeAvocado, database: Database, positions: np.ndarray) -> list[str]:
     """For each bin, the assay that stands out there, or ``none``."""
     model = opened.main
     by_pair = {(t.dataset, t.attribute): t for t in database.tracks if t.kind == "signal"}

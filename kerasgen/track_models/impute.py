@@ -16,9 +16,10 @@ from db_ingest.progress import progress
 from kerasgen import bundle
 from kerasgen.database import Database
 from kerasgen.track_models.binned import Pair
-from kerasgen.track_models.models import GenomeModel, Piece, TrackModel, family_of, parse_region
+from kerasgen.track_models.models import BINS_AT_ONCE, BinRange, TrackModel, parse_region
 
 if TYPE_CHECKING:
+    from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
     from kerasgen.track_models.scorer import Scored
 
 log = logging.getLogger("kerasgen")
@@ -28,8 +29,6 @@ _NAMING = "name --celltype or --assay, or give --all_tracks or, of an Avocado, -
 _VALUES_AT_ONCE = 2**27
 """Imputed values that are in memory together: half a gigabyte."""
 _FILES_AT_ONCE = 64
-_BLOCK = 240_000
-"""Bins imputed in one go."""
 _KEPT = ("run", "architecture", "held_out", "validated_on")
 """What the file of a model with added names keeps of the one that it was made from."""
 
@@ -137,10 +136,12 @@ def impute(
     adding = _adding(add_celltypes, add_assays, new_model, add_epochs, overwrite)
 
     from kerasgen import backend
+    from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
 
     backend.load()
-    opened = _open(model, tdb_array)
-    if not isinstance(opened, TrackModel):
+    trained = bundle.open_bundle(model)
+    opened: TrackModel = trained.family.impute(trained, tdb_array)
+    if not isinstance(opened, GenomeAvocado):
         _refuse_flags_of_avocado(
             opened, all_missing=all_missing, add_celltypes=add_celltypes, add_assays=add_assays, scores=scores,
             plot_region=plot_region, plot_embeddings=plot_embeddings,
@@ -149,7 +150,7 @@ def impute(
     database = _database(opened, tdb_array) if needs_database or tdb_array else None
     if adding:
         assert database is not None
-        assert isinstance(opened, TrackModel)
+        assert isinstance(opened, GenomeAvocado)
         opened = _add(opened, database, adding, str(new_model), add_epochs)
     pairs = _pairs(opened, database, celltype, assay, all_missing=all_missing, all_tracks=all_tracks)
     if not pairs and not adding and not plot_embeddings:
@@ -175,7 +176,7 @@ def impute(
         from kerasgen.track_models.scorer import Judge
 
         assert database is not None
-        assert isinstance(opened, TrackModel)
+        assert isinstance(opened, GenomeAvocado)
         judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
     _write_all(opened, todo, pieces, folder, result, keep_arcsinh=keep_arcsinh, std=std, judge=judge)
     if judge is not None and scores:
@@ -183,27 +184,17 @@ def impute(
         result.scores.extend(judge.scored)
     if shown is not None:
         assert database is not None
-        assert isinstance(opened, TrackModel)
+        assert isinstance(opened, GenomeAvocado)
         for pair in todo:
             result.files.append(figures.draw_region(folder, opened, database, pair, shown))
     if plot_embeddings:
         assert database is not None
-        assert isinstance(opened, TrackModel)
+        assert isinstance(opened, GenomeAvocado)
         result.files.append(figures.draw_model(Path(plot_embeddings), opened, database, projection, labels))
     return result
 
 
-def _open(model: str, tdb_array: str | None) -> GenomeModel:
-    """The model; an Epi-LSTM with the database that it reads, the one it was trained on if none is named."""
-    found = bundle.open_bundle(model)
-    if family_of(found) != "epilstm":
-        return TrackModel(model)
-    from kerasgen.track_models.epilstm.reconstruction import Reconstruction
-
-    return Reconstruction(found, Database(tdb_array or found.config["database"]["uri"]), _BLOCK)
-
-
-def _refuse_flags_of_avocado(opened: GenomeModel, **flags: Any) -> None:
+def _refuse_flags_of_avocado(opened: TrackModel, **flags: Any) -> None:
     for name, value in flags.items():
         if value:
             raise InputError(
@@ -236,10 +227,11 @@ def _adding(
 
 
 def _add(
-    opened: TrackModel, database: Database, adding: list[tuple[str, list[str]]], prefix: str, epochs: int | None
-) -> TrackModel:
+    opened: GenomeAvocado, database: Database, adding: list[tuple[str, list[str]]], prefix: str, epochs: int | None
+) -> GenomeAvocado:
     """Learn new cell types, then new assays, and write the model that knows them; of all chromosomes it knew."""
     from kerasgen.track_models.avocado.train import chromosome_models
+    from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
     from kerasgen.track_models.binned import from_database
 
     model = opened.main
@@ -279,10 +271,10 @@ def _add(
     for name, other in chromosome_models(model, database, further, model.experiments, **trained):
         other.save(f"{prefix}.{name}", {**document, "chromosome_models": []})
     model.save(prefix, document)
-    return TrackModel(prefix)
+    return GenomeAvocado(prefix)
 
 
-def _database(opened: GenomeModel, tdb_array: str | None) -> Database:
+def _database(opened: TrackModel, tdb_array: str | None) -> Database:
     recorded = opened.document.get("database", {}).get("uri")
     if tdb_array is None and recorded is None:
         raise InputError(f"{opened.prefix}.json names no database; give --tdb_array")
@@ -297,7 +289,7 @@ def _database(opened: GenomeModel, tdb_array: str | None) -> Database:
 
 
 def _pairs(
-    opened: GenomeModel,
+    opened: TrackModel,
     database: Database | None,
     celltype: Sequence[str] | None,
     assay: Sequence[str] | None,
@@ -316,7 +308,7 @@ def _pairs(
 
 
 def _check_flags(
-    opened: GenomeModel,
+    opened: TrackModel,
     pairs: list[Pair],
     *,
     keep_arcsinh: bool,
@@ -358,9 +350,9 @@ def _split_existing(
 
 
 def _write_all(
-    opened: GenomeModel,
+    opened: TrackModel,
     pairs: list[Pair],
-    pieces: list[Piece],
+    pieces: list[BinRange],
     folder: Path,
     result: ImputationResult,
     *,
@@ -370,7 +362,7 @@ def _write_all(
 ) -> None:
     """Impute and write tracks, as many together as fit in memory: what they share is computed once."""
     kept = sum(piece.end - piece.first for piece in pieces) if judge is not None else 0
-    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (_BLOCK + kept)))
+    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (BINS_AT_ONCE + kept)))
     undo = opened.transformation == "arcsinh" and not keep_arcsinh
     values = len(pairs) * sum(piece.end - piece.first for piece in pieces)
     with progress("imputing", values, "bins") as advance:
@@ -405,11 +397,11 @@ def _write_all(
                 judge.score(group)
 
 
-def _blocks(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """Pieces cut into such as are imputed in one go."""
+def _blocks(pieces: Sequence[BinRange]) -> Iterator[BinRange]:
+    """BinRanges cut into such as are imputed in one go."""
     for piece in pieces:
-        for first in range(piece.first, piece.end, _BLOCK):
-            yield Piece(piece.chromosome, first, min(first + _BLOCK, piece.end))
+        for first in range(piece.first, piece.end, BINS_AT_ONCE):
+            yield BinRange(piece.chromosome, first, min(first + BINS_AT_ONCE, piece.end))
 
 
 @contextlib.contextmanager
@@ -426,7 +418,7 @@ def _bigwig(path: Path, sizes: dict[str, int]) -> Iterator[Any]:
             file.close()
 
 
-def _put(file: Any, opened: GenomeModel, piece: Piece, values: np.ndarray) -> None:
+def _put(file: Any, opened: TrackModel, piece: BinRange, values: np.ndarray) -> None:
     """Write bins of a chromosome, in order; those without a value are left out."""
     bin, size = opened.bin, opened.sizes[piece.chromosome]
     there = np.flatnonzero(np.isfinite(values))

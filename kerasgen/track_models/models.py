@@ -1,27 +1,23 @@
-"""Models that give tracks in bins of a genome; of these, an Avocado of one or of many chromosomes, as one model."""
+"""What every trained model of tracks can do: give values of tracks in the bins of a genome."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from db_ingest.errors import InputError
-from kerasgen import bundle
 from kerasgen.database import Database
 from kerasgen.track_models.binned import Pair, Stretch, transformed
 
-if TYPE_CHECKING:
-    from kerasgen.track_models.avocado.model import Avocado
+BINS_AT_ONCE = 240_000
+"""Bins that are imputed in one go."""
+_BINS_READ_AT_ONCE = 2**20
 
 
-_BINS_AT_ONCE = 2**20
-
-
-class Piece(NamedTuple):
+class BinRange(NamedTuple):
     """Bins of one chromosome.
 
     Attributes:
@@ -34,7 +30,7 @@ class Piece(NamedTuple):
     end: int
 
 
-class GenomeModel(ABC):
+class TrackModel(ABC):
     """A trained model that gives values of tracks in the bins of a genome.
 
     Args:
@@ -74,11 +70,11 @@ class GenomeModel(ABC):
         """Assays that it knows."""
 
     @abstractmethod
-    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+    def impute(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
         """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
 
     @abstractmethod
-    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    def impute_with_std(self, pairs: Sequence[Pair], piece: BinRange) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`impute` gives, and the standard deviation between the models of an ensemble, likewise."""
 
     def pairs(self, celltypes: Sequence[str] | None, assays: Sequence[str] | None) -> list[Pair]:
@@ -116,7 +112,7 @@ class GenomeModel(ABC):
                 if names.count(name) > 1:
                     raise InputError(f"{what} {name!r} is named twice")
 
-    def pieces(self, chrom: list[str] | None, start: int | None, end: int | None, region: str | None) -> list[Piece]:
+    def pieces(self, chrom: list[str] | None, start: int | None, end: int | None, region: str | None) -> list[BinRange]:
         """The bins that flags name.
 
         Args:
@@ -142,7 +138,7 @@ class GenomeModel(ABC):
         ordered += [name for name in names if name not in self.sizes]
         return [self.piece(name, start or 0, self._size(name) if end is None else end) for name in ordered]
 
-    def piece(self, chromosome: str, start: int, end: int) -> Piece:
+    def piece(self, chromosome: str, start: int, end: int) -> BinRange:
         """The bins that a range of bp touches; raises :class:`InputError` if it is not within the chromosome."""
         size = self._size(chromosome)
         if not 0 <= start < end <= size:
@@ -150,103 +146,11 @@ class GenomeModel(ABC):
                 f"{chromosome}:{start:,}-{end:,}: expected a range of one base or more within 0 to {size:,}, "
                 "the chromosome's end"
             )
-        return Piece(chromosome, start // self.bin, -(-end // self.bin))
+        return BinRange(chromosome, start // self.bin, -(-end // self.bin))
 
     def _size(self, chromosome: str) -> int:
         self.bins(chromosome)
         return self.sizes[chromosome]
-
-
-class TrackModel(GenomeModel):
-    """What ``gen_train --architecture_spec avocado`` wrote: the model, and with ``--per_chromosome`` those of others.
-
-    Args:
-        prefix: ``P``, or ``P.keras``.
-
-    Attributes:
-        main: the model that network, cell types and assays were learned in.
-
-    Raises:
-        MissingFileError: a file is missing.
-        InputError: another family's model, or files that do not belong together.
-    """
-
-    def __init__(self, prefix: str | Path) -> None:
-        opened = bundle.open_bundle(prefix)
-        family = family_of(opened)
-        if family != "avocado":
-            raise InputError(
-                f"{bundle.path_of(opened.prefix, 'json')}: a model of family {family}; expected an Avocado"
-            )
-        from kerasgen.track_models.avocado.model import Avocado
-
-        self.main: Avocado = Avocado.load(opened.prefix)
-        bin = self.main.bin
-        # A model saved in Python knows no sizes but those of its bins.
-        own = {s.chromosome: (s.end - s.first) * bin for s in self.main.stretches}
-        sizes = opened.config.get("chromosomes", own)
-        super().__init__(
-            str(opened.prefix), opened.config, sizes, bin, self.main.transformation, self.main.n_models
-        )  # fmt: skip
-        self._further: list[str] = self.document.get("chromosome_models", [])
-        self._open: tuple[str, Avocado] | None = None
-
-    @property
-    def chromosomes(self) -> list[str]:
-        """Chromosomes that can be imputed, in the order of the database."""
-        known = {stretch.chromosome for stretch in self.main.stretches} | set(self._further)
-        return [name for name in self.sizes if name in known]
-
-    @property
-    def celltypes(self) -> list[str]:
-        """Cell types that it knows."""
-        return self.main.celltypes
-
-    @property
-    def assays(self) -> list[str]:
-        """Assays that it knows."""
-        return self.main.assays
-
-    @property
-    def held_out(self) -> list[Pair]:
-        """Tracks that were held out for testing."""
-        return [(celltype, assay) for celltype, assay in self.document.get("held_out", [])]
-
-    @property
-    def validated_on(self) -> list[Pair]:
-        """Tracks that the best epoch was chosen by."""
-        return [(celltype, assay) for celltype, assay in self.document.get("validated_on", [])]
-
-    def of(self, chromosome: str) -> tuple[Avocado, int]:
-        """The model of a chromosome, and the place of its first bin there; one further model is open at a time."""
-        for stretch in self.main.stretches:
-            if stretch.chromosome == chromosome:
-                return self.main, stretch.first
-        if self._open is None or self._open[0] != chromosome:
-            from kerasgen.track_models.avocado.model import Avocado
-
-            self._open = None
-            self._open = chromosome, Avocado.load(f"{self.prefix}.{chromosome}")
-        return self._open[1], 0
-
-    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
-        """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
-        model, origin = self.of(piece.chromosome)
-        return model.impute(pairs, origin + piece.first, origin + piece.end)
-
-    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
-        return self.impute(pairs, piece), np.stack([self.std(pair, piece) for pair in pairs])
-
-    def std(self, pair: Pair, piece: Piece) -> np.ndarray:
-        """Standard deviation between the models of an ensemble, ``(bins,) float32``."""
-        model, origin = self.of(piece.chromosome)
-        return model.predict_std(*pair, origin + piece.first, origin + piece.end)
-
-
-def family_of(opened: bundle.Bundle) -> str | None:
-    """The family of a bundle's model; None of one from a file of the user's."""
-    return opened.config.get("kind") or opened.config.get("architecture", {}).get("name")
 
 
 def parse_region(text: str) -> tuple[str, int, int]:
@@ -262,23 +166,23 @@ def parse_region(text: str) -> tuple[str, int, int]:
     return chromosome, int(start), int(end)
 
 
-def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[Piece]) -> np.ndarray | None:
+def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[BinRange]) -> np.ndarray | None:
     """A track's own values in bins, as the model was trained on them, ``(bins,) float32``; None: there is none."""
     tracks = [t for t in database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"]
     if not tracks:
         return None
-    bin = opened.main.bin
+    bin = opened.bin
     parts = []
     for piece in pieces:
-        for first in range(piece.first, piece.end, _BINS_AT_ONCE):
-            many = min(_BINS_AT_ONCE, piece.end - first)
+        for first in range(piece.first, piece.end, _BINS_READ_AT_ONCE):
+            many = min(_BINS_READ_AT_ONCE, piece.end - first)
             parts.append(database.bins(tracks, [piece.chromosome], [first * bin], many, bin)[0, :, 0])
     values = np.concatenate(parts)
-    return transformed(database.uri, tracks[0], values, opened.main.transformation)
+    return transformed(database.uri, tracks[0], values, opened.transformation)
 
 
-def stretches_of(pieces: Sequence[Piece], bin: int) -> list[Stretch]:
-    """Pieces laid end to end."""
+def stretches_of(pieces: Sequence[BinRange], bin: int) -> list[Stretch]:
+    """BinRanges laid end to end."""
     found, first = [], 0
     for piece in pieces:
         found.append(Stretch(piece.chromosome, piece.first * bin, first, first + piece.end - piece.first))

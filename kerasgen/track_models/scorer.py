@@ -12,8 +12,9 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen.database import Database
+from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
 from kerasgen.track_models.binned import Pair
-from kerasgen.track_models.models import Piece, TrackModel, observed, stretches_of
+from kerasgen.track_models.models import BinRange, observed, stretches_of
 from kerasgen.track_models.scores import MEASURES, annotated_bins, baselines, score
 
 _VALUES_KEPT = 2**28
@@ -55,10 +56,10 @@ class Judge:
 
     def __init__(
         self,
-        opened: TrackModel,
+        opened: GenomeAvocado,
         database: Database,
         pairs: Sequence[Pair],
-        pieces: list[Piece],
+        pieces: list[BinRange],
         *,
         genes: str | None = None,
         enhancers: str | None = None,
@@ -80,7 +81,7 @@ class Judge:
 
         self._read = functools.lru_cache(max(1, _VALUES_KEPT // bins))(read)
 
-    def take(self, pair: Pair, piece: Piece, values: np.ndarray) -> None:
+    def take(self, pair: Pair, piece: BinRange, values: np.ndarray) -> None:
         """Keep the values of a piece, if there is something to score them by; pieces come in order."""
         if pair in self._there:
             self._kept.setdefault(pair, []).append(values)

@@ -14,7 +14,7 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.cores import cores
 from db_ingest.errors import InputError
-from kerasgen import backend, bundle
+from kerasgen import backend, bundle, families
 from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder
@@ -146,6 +146,8 @@ def train(
         InputError: wrong flags, names or files; nothing has been written then.
         RunError: training was told to stop, or its loss is not a number; what was done can be resumed.
     """
+    if architecture_from_file is None:
+        families.require_windows(architecture_spec)
     flags = {name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()}
     flags.update(absolute_paths(flags))
     database = Database(str(flags["tdb_array"]))

@@ -311,7 +311,10 @@ def test_model_of_another_family_is_refused(folder, tmp_path, capsys):
     (tmp_path / "w.keras").write_bytes(b"")
     (tmp_path / "w.json").write_text(json.dumps({"bundle_version": 1, "architecture": {"name": "bpnet"}}))
     assert run(IMPUTE, "--model", tmp_path / "w", "-c", "E1") == 2
-    assert "w.json: a model of family bpnet; expected an Avocado" in capsys.readouterr().err
+    assert (
+        "w.keras: a model of the family bpnet; expected one that imputes tracks: avocado, epilstm"
+        in capsys.readouterr().err
+    )
 
 
 def test_guide_states_the_published_settings_as_they_are():

@@ -123,6 +123,13 @@ def load(cls: type[Avocado], prefix: str | Path) -> Avocado:
     return model
 
 
+def open_model(opened: bundle.Bundle) -> Avocado:
+    """The model of a bundle."""
+    from kerasgen.track_models.avocado.model import Avocado
+
+    return load(Avocado, opened.prefix)
+
+
 def network_path(prefix: str | Path, number: int) -> Path:
     """``P.keras`` of the first model, ``P.model2.keras`` of the second; ``P.2.keras`` may be a chromosome's."""
     return bundle.path_of(prefix, "keras" if number == 0 else f"model{number + 1}.keras")

@@ -13,10 +13,10 @@ from kerasgen.database import Database
 from kerasgen.track_models.avocado.files import network_path
 from kerasgen.track_models.binned import Pair
 from kerasgen.track_models.epilstm.inputs import Inputs
-from kerasgen.track_models.models import GenomeModel, Piece
+from kerasgen.track_models.models import BINS_AT_ONCE, BinRange, TrackModel
 
 
-class Reconstruction(GenomeModel):
+class Reconstruction(TrackModel):
     """An Epi-LSTM, principal components or an ensemble, and the database whose tracks it gives back.
 
     Args:
@@ -74,19 +74,19 @@ class Reconstruction(GenomeModel):
             )
         return [pair for pair in wanted if pair in self.tracks]
 
-    def impute(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+    def impute(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
         """Tracks as the model gives them back, ``(pairs, bins) float32``; of an ensemble, the mean.
 
         In the values that the model was trained on; NaN where none of its tracks has a value.
         """
         return self._each(pairs, piece).mean(axis=0)
 
-    def impute_with_std(self, pairs: Sequence[Pair], piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    def impute_with_std(self, pairs: Sequence[Pair], piece: BinRange) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
         each = self._each(pairs, piece)
         return each.mean(axis=0), each.std(axis=0)
 
-    def _each(self, pairs: Sequence[Pair], piece: Piece) -> np.ndarray:
+    def _each(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
         """Of each model, ``(models, pairs, bins) float32``."""
         rows = [self.tracks.index(pair) for pair in pairs]
         read = functools.partial(self._inputs.read, piece.chromosome)
@@ -97,3 +97,8 @@ class Reconstruction(GenomeModel):
                 low = first - piece.first
                 of_model[:, low : low + len(values)] = self._inputs.normalisation.undo(values)[rows]
         return found
+
+
+def open_imputer(found: Bundle, tdb_array: str | None) -> Reconstruction:
+    """Open a bundle with the database that it reads: the one that it was trained on if none is named."""
+    return Reconstruction(found, Database(tdb_array or found.config["database"]["uri"]), BINS_AT_ONCE)

@@ -169,10 +169,10 @@ def test_codes_do_not_depend_on_how_a_chromosome_is_cut(arrays: dict, reconstruc
 
 @pytest.mark.backend
 def test_bins_without_any_value_have_no_code_and_others_have(uri: str, trained: Path) -> None:
-    from kerasgen.track_models.positions import open_positions
+    from kerasgen.track_models.epilstm.positions import Codes
 
     with Database(uri) as database:
-        positions = open_positions(open_bundle(trained), database)
+        positions = Codes(open_bundle(trained), database)
         positions.load()
         codes = np.concatenate([block for _, block in positions.blocks("grid")])
     assert codes.shape == (BINS, 2)
@@ -273,14 +273,14 @@ def test_an_earlier_bundle_is_not_overwritten_silently(uri: str, trained: Path) 
 def test_every_kind_of_model_trains_and_gives_codes(
     uri: str, params: list[str], small_split: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from kerasgen.track_models.epilstm.positions import Codes
     from kerasgen.track_models.epilstm.train import train_epilstm
-    from kerasgen.track_models.positions import open_positions
 
     flags = {**FLAGS, "model_params": ["bottleneck=2", "frame=20", *params], "epochs": 6}
     result = train_epilstm(uri, str(tmp_path / "model"), **flags)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     with Database(uri) as database:
-        positions = open_positions(open_bundle(tmp_path / "model"), database)
+        positions = Codes(open_bundle(tmp_path / "model"), database)
         positions.load()
         codes = np.concatenate([block for _, block in positions.blocks("grid")])
     assert np.isfinite(codes).all(axis=1).sum() == BINS - len(EMPTY)

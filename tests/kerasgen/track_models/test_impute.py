@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from db_ingest.errors import InputError
 from kerasgen.track_models import impute as imputing
 from kerasgen.track_models.impute import ImputationResult, _write_all
-from kerasgen.track_models.models import Piece, parse_region
+from kerasgen.track_models.models import BinRange, parse_region
 
 SIZES = {"chr1": 1_010, "chr10": 500}
 PAIRS = [("E1", "a"), ("E2", "a")]
@@ -27,7 +27,7 @@ class Model:
     def __init__(self, values: dict[str, np.ndarray], transformation: str = "arcsinh") -> None:
         self.values, self.bin, self.transformation = values, 25, transformation
 
-    def impute(self, pairs: list[tuple[str, str]], piece: Piece) -> np.ndarray:
+    def impute(self, pairs: list[tuple[str, str]], piece: BinRange) -> np.ndarray:
         rows = [PAIRS.index(pair) for pair in pairs]
         return self.values[piece.chromosome][rows, piece.first : piece.end]
 
@@ -37,7 +37,7 @@ def model(rng: np.random.Generator) -> Model:
     return Model({name: rng.normal(1, 2, (2, -(-size // 25))).astype(np.float32) for name, size in SIZES.items()})
 
 
-def written(model: Model, folder: Path, pieces: list[Piece], **how) -> tuple[ImputationResult, list[dict]]:
+def written(model: Model, folder: Path, pieces: list[BinRange], **how) -> tuple[ImputationResult, list[dict]]:
     """Write both tracks; gives what each base then holds."""
     result = ImputationResult([], [], {}, [], [], None)
     how = {"keep_arcsinh": False, "std": False, "judge": None, **how}
@@ -49,12 +49,12 @@ def written(model: Model, folder: Path, pieces: list[Piece], **how) -> tuple[Imp
     return result, found
 
 
-ALL = [Piece("chr1", 0, 41), Piece("chr10", 0, 20)]
+ALL = [BinRange("chr1", 0, 41), BinRange("chr10", 0, 20)]
 
 
 @pytest.mark.parametrize("block", [7, 240_000])
 def test_every_base_has_the_value_of_its_bin_and_gaps_have_none(model, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(imputing, "_BLOCK", block)
+    monkeypatch.setattr(imputing, "BINS_AT_ONCE", block)
     model.values["chr1"][0, [0, 5, 6, 40]] = np.nan
     model.values["chr10"][0, :] = np.nan
     _, found = written(model, tmp_path, ALL, keep_arcsinh=True)
@@ -74,7 +74,7 @@ def test_arcsinh_is_undone_and_what_is_then_below_zero_is_zero_and_counted(model
 
 def test_values_of_a_model_without_arcsinh_are_written_as_they_are(model, tmp_path):
     model.transformation = "None"
-    result, found = written(model, tmp_path, [Piece("chr10", 3, 5)])
+    result, found = written(model, tmp_path, [BinRange("chr10", 3, 5)])
     np.testing.assert_array_equal(found[0]["chr10"][75:125], np.repeat(model.values["chr10"][0, 3:5], 25))
     assert np.isnan(np.delete(found[0]["chr10"], range(75, 125))).all()
     assert result.clipped == {}
