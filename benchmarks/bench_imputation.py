@@ -45,20 +45,20 @@ def model_of(size: dict, tracks: np.ndarray) -> tuple[Avocado, BinnedTracks]:
     settings = {**dict(zip(names, size["factors"], strict=True)), **{k: v for k, v in size.items() if k != "factors"}}
     model = Avocado(CELLTYPES, ASSAYS, preset="published", **settings)
     data = from_arrays(dict(zip(itertools.product(CELLTYPES, ASSAYS), tracks, strict=True)))
-    model._take(data)
+    model.state = model.state.with_tracks(data)
     return model, data
 
 
 def ours(size: dict, tracks: np.ndarray) -> Callable[[int], None]:
     """A function that trains our model for some steps, batches included."""
     model, data = model_of(size, tracks)
-    member = model._members[0]
-    trainer, rng = member.trainer(), np.random.default_rng(0)
-    source = batches(model._indexed(data), model.settings, "sequential", 10**6, rng, None)
+    first = model.state.models[0]
+    trainer, rng = first.trainer(), np.random.default_rng(0)
+    source = batches(model.state.indexed(data), model.settings, "sequential", 10**6, rng, None)
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            loss = member.step(trainer, next(source), 1e-3)
+            loss = first.step(trainer, next(source), 1e-3)
         float(loss)
 
     return run

@@ -26,7 +26,7 @@ import numpy as np
 import pyBigWig
 from human_size import CHR1, run
 
-from kerasgen.track_models.avocado.settings import Settings, resolve
+from kerasgen.track_models.avocado.settings import AvocadoSettings, resolve
 from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
 from kerasgen.track_models.models import BinRange
 
@@ -71,7 +71,7 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def needed(settings: Settings, tracks: int, bins: int) -> dict[str, float]:
+def needed(settings: AvocadoSettings, tracks: int, bins: int) -> dict[str, float]:
     """MB of what training bins can not do without."""
     rows = (bins, -(-bins // 10), -(-bins // 200))
     factors = sum(many * width for many, width in zip(rows, settings.genome_factors, strict=True)) * 4

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kerasgen.track_models.avocado.context import Context
-from kerasgen.track_models.avocado.settings import Settings
+from kerasgen.track_models.avocado.settings import AvocadoSettings
 
 BLOCK = 200
 """Neighbouring bins that ``permuted`` sampling keeps together: those that share a row of the coarsest factors."""
@@ -32,7 +32,7 @@ class Experiments(NamedTuple):
     scales: np.ndarray | None = None
 
 
-class Batch(NamedTuple):
+class PositionBatch(NamedTuple):
     """One step's samples, ordered by position.
 
     Attributes:
@@ -46,18 +46,18 @@ class Batch(NamedTuple):
 
 def batches(
     experiments: Experiments,
-    settings: Settings,
+    settings: AvocadoSettings,
     sampling: str,
     steps: int,
     rng: np.random.Generator,
     context: Context | None,
-) -> Iterator[Batch]:
+) -> Iterator[PositionBatch]:
     """Batches, the next few of them made ahead by a thread of its own.
 
     Args:
         experiments: to learn from.
         settings: the batch size and the share of tracks to do without.
-        sampling: see :class:`kerasgen.track_models.avocado.settings.Settings`.
+        sampling: see :class:`kerasgen.track_models.avocado.settings.AvocadoSettings`.
         steps: how many.
         rng: draws positions and experiments; the same numbers give the same batches.
         context: of the experiments.
@@ -75,11 +75,11 @@ def batches(
 
 def _batch(
     experiments: Experiments,
-    settings: Settings,
+    settings: AvocadoSettings,
     order: Iterator[np.ndarray],
     rng: np.random.Generator,
     context: Context | None,
-) -> Batch:
+) -> PositionBatch:
     positions = np.sort(next(order))
     tracks = rng.integers(len(experiments.values), size=len(positions))
     celltypes, assays = experiments.celltypes[tracks], experiments.assays[tracks]
@@ -96,7 +96,7 @@ def _batch(
         inputs.append(context(positions, celltypes, assays, kept))
     values = np.where(missing, np.float32(0), values)
     weights = np.where(missing, np.float32(0), 1 + np.float32(settings.peak_weight) * np.maximum(values, 0))
-    return Batch(positions, [*inputs, values, weights])
+    return PositionBatch(positions, [*inputs, values, weights])
 
 
 def _positions(bins: int, size: int, sampling: str, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
-class Settings:
+class AvocadoSettings:
     """Of one model; the defaults are those of the published Avocado.
 
     Args:
@@ -123,34 +123,31 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epoch_size": None,
     },
 }
-"""Settings by name: what differs from the published ones."""
+"""AvocadoSettings by name: what differs from the published ones."""
 
 
-def resolve(preset: str, **given: Any) -> Settings:
-    """Settings of a preset with some of them given; those given as None stay the preset's.
+def resolve(preset: str, **given: Any) -> AvocadoSettings:
+    """AvocadoSettings of a preset with some of them given; those given as None stay the preset's.
 
     Raises:
         InputError: an unknown preset or setting, or one that cannot be.
     """
     if preset not in PRESETS:
         raise InputError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
-    known = {field.name for field in fields(Settings)}
+    known = {field.name for field in fields(AvocadoSettings)}
     for name in given:
         if name not in known:
             raise InputError(f"unknown setting {name!r}; expected one of {', '.join(sorted(known))}")
-    return replace(Settings(**PRESETS[preset]), **{k: v for k, v in given.items() if v is not None})
+    return replace(AvocadoSettings(**PRESETS[preset]), **{k: v for k, v in given.items() if v is not None})
 
 
 def from_words(words: Sequence[str] | None) -> dict[str, Any]:
-    """Settings as words of the command line, ``name=value`` or files of two columns.
+    """AvocadoSettings as words of the command line, ``name=value`` or files of two columns.
 
     Raises:
         InputError: an unknown setting, or a value of another type than its own.
     """
     # A setting that is not given by default is a number.
-    return params.settings(words, {name: 0.0 if value is None else value for name, value in asdict(Settings()).items()})
-
-
-def to_json(settings: Settings) -> dict[str, Any]:
-    """As a dictionary."""
-    return asdict(settings)
+    return params.settings(
+        words, {name: 0.0 if value is None else value for name, value in asdict(AvocadoSettings()).items()}
+    )

@@ -73,8 +73,8 @@ def train_avocado(
         hold_out: tracks, ``CELLTYPE:ASSAY``, that are neither learned from nor chosen by.
         validate_on: tracks, ``CELLTYPE:ASSAY``, that are not learned from; the epoch that imputes them best is kept.
         preset: ``"default"`` or ``"published"``; see :class:`kerasgen.Avocado`.
-        model_params: settings of :class:`~kerasgen.track_models.avocado.settings.Settings`, ``name=value`` or files
-            of two columns.
+        model_params: settings of :class:`~kerasgen.track_models.avocado.settings.AvocadoSettings`, ``name=value`` or
+            files of two columns.
         n_models: models of an ensemble.
         epochs, epoch_size, batch_size, learning_rate, sampling, patience: instead of the preset's.
         per_chromosome: learn network, cell types and assays from ``train_chroms``, then of each other chromosome its

@@ -151,9 +151,9 @@ def test_bins_without_a_value_are_never_trained_on(tracks: dict) -> None:
     untouched.fit(tracks, n_epochs=1, epoch_size=1)
     model.fit(holed, n_epochs=2, epoch_size=8)
     first = Avocado(CELLTYPES, ASSAYS, **PLAIN)
-    first._take(from_arrays(tracks))
-    assert first._members[0].genome is not None
-    start = first._members[0].genome.gather(np.arange(BINS))
+    genome = first.state.with_tracks(from_arrays(tracks)).models[0].genome
+    assert genome is not None
+    start = genome.gather(np.arange(BINS))
     np.testing.assert_array_equal(model.genome_embedding[400:600], start[400:600])
     assert (model.genome_embedding[600:] != start[600:]).any(axis=1).all()
     assert np.isfinite(model.predict("E003", "H3K4me3")).all()
@@ -172,7 +172,7 @@ def test_a_range_and_many_tracks_are_the_whole_track_and_each(model: Avocado) ->
 
 
 def test_models_of_several_seeds_give_their_mean_and_spread(seeing: Avocado, plain: Avocado) -> None:
-    each = seeing._each([("E065", "H3K4me3")], 0, None)[:, 0]
+    each = seeing.impute_each([("E065", "H3K4me3")])[:, 0]
     assert each.shape == (2, BINS)
     np.testing.assert_allclose(seeing.predict("E065", "H3K4me3"), each.mean(axis=0), atol=1e-6)
     spread = seeing.predict_std("E065", "H3K4me3", 10, 50)
@@ -187,8 +187,8 @@ def test_an_added_row_leaves_all_else_as_it_was(axis: str, model: Avocado, track
     before = {
         "celltype": model.celltype_embedding, "assay": model.assay_embedding, "genome": model.genome_embedding,
     }  # fmt: skip
-    network = [np.array(weights) for weights in model._members[0].network.get_weights()]
-    names = [variable.path for variable in model._members[0].network.variables]
+    network = [np.array(weights) for weights in model.state.models[0].network.get_weights()]
+    names = [variable.path for variable in model.state.models[0].network.variables]
     experiments = model.experiments
     if axis == "celltype":
         model.fit_celltypes({("new", assay): tracks["E116", assay] for assay in ASSAYS[:2]}, n_epochs=2, epoch_size=4)
@@ -202,7 +202,7 @@ def test_an_added_row_leaves_all_else_as_it_was(axis: str, model: Avocado, track
     for name, values in before.items():
         np.testing.assert_array_equal(after[name][: len(values)], values)
         assert len(after[name]) == len(values) + (name == axis)
-    grown = dict(zip(names, model._members[0].network.get_weights(), strict=True))
+    grown = dict(zip(names, model.state.models[0].network.get_weights(), strict=True))
     for name, weights in zip(names, network, strict=True):
         np.testing.assert_array_equal(grown[name][: len(weights)] if weights.ndim else grown[name], weights)
     pair = ("new", "H3K36me3") if axis == "celltype" else ("E116", "new")
@@ -217,7 +217,7 @@ def test_factors_of_another_chromosome_are_learned_with_the_rest_frozen(model: A
     assert other.stretches == (Stretch("chr1", 0, 0, 900),)
     assert other.predict("E003", "H3K4me3").shape == (900,)
     for mine, theirs in zip(
-        model._members[0].network.get_weights(), other._members[0].network.get_weights(), strict=True
+        model.state.models[0].network.get_weights(), other.state.models[0].network.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(model.predict("E003", "H3K4me3"), before)

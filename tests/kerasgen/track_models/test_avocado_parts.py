@@ -18,7 +18,7 @@ from kerasgen.track_models.avocado.genome import GenomeFactors
 from kerasgen.track_models.avocado.network import Imputer, Trainer
 from kerasgen.track_models.avocado.sampling import Experiments
 from kerasgen.track_models.avocado.scales import guess, likeness, measure
-from kerasgen.track_models.avocado.settings import Settings, resolve
+from kerasgen.track_models.avocado.settings import AvocadoSettings, resolve
 from kerasgen.track_models.binned import Stretch
 
 pytestmark = pytest.mark.backend
@@ -287,7 +287,9 @@ def test_values_of_a_batch_are_in_the_units_of_their_tracks() -> None:
     values = np.arange(20, dtype=np.float32).reshape(2, 10)
     scales = np.array([[1, 2], [10, 4]], np.float32)
     experiments = Experiments(values, np.array([0, 1]), np.array([0, 0]), scales)
-    made = next(sampling.batches(experiments, Settings(batch_size=10), "sequential", 1, np.random.default_rng(1), None))
+    made = next(
+        sampling.batches(experiments, AvocadoSettings(batch_size=10), "sequential", 1, np.random.default_rng(1), None)
+    )
     track = made.inputs[0][:, 0]
     assert set(track) == {0, 1}
     np.testing.assert_array_equal(
@@ -299,7 +301,7 @@ def test_a_missing_value_counts_nothing_and_a_high_one_more() -> None:
     values = np.array([[1, np.nan, 3], [np.nan, np.nan, 6]], np.float32)
     experiments = Experiments(values, np.array([0, 1]), np.array([1, 0]))
     rng = np.random.default_rng(0)
-    settings = Settings(batch_size=3, peak_weight=0.5)
+    settings = AvocadoSettings(batch_size=3, peak_weight=0.5)
     for made in sampling.batches(experiments, settings, "sequential", 5, rng, None):
         celltype, assay, observed, counted = made.inputs
         row = celltype[:, 0]

@@ -1,10 +1,11 @@
-"""One trained model of an ensemble: a network, the genome's factors, and how both learn and impute."""
+"""A network with factors of the genome: one model of an Avocado, and how both learn and impute."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import keras
@@ -15,18 +16,18 @@ from db_ingest.errors import RunError
 from kerasgen.track_models.avocado.context import Context, columns
 from kerasgen.track_models.avocado.genome import SPANS, GenomeFactors
 from kerasgen.track_models.avocado.network import Imputer, Trainer
-from kerasgen.track_models.avocado.sampling import Batch, Experiments, batches
-from kerasgen.track_models.avocado.settings import Settings
+from kerasgen.track_models.avocado.sampling import Experiments, PositionBatch, batches
+from kerasgen.track_models.avocado.settings import AvocadoSettings
 from kerasgen.track_models.binned import Stretch
+from kerasgen.training.state import EpochMetrics
 
 log = logging.getLogger("kerasgen")
 
 BINS_AT_A_TIME = 8000
 EMBEDDINGS = {"celltype": "celltype_product/embeddings", "assay": "assay_product/embeddings"}
-Row = dict[str, float]
 
 
-class Member:
+class FactorModel:
     """A network and the factors of the bins it was trained on.
 
     Args:
@@ -37,7 +38,7 @@ class Member:
     """
 
     def __init__(
-        self, settings: Settings, n_celltypes: int, n_assays: int, seed: int, network: keras.Model | None = None
+        self, settings: AvocadoSettings, n_celltypes: int, n_assays: int, seed: int, network: keras.Model | None = None
     ) -> None:
         self.settings, self.n_celltypes, self.n_assays, self.seed = settings, n_celltypes, n_assays, seed
         self.genome: GenomeFactors | None = None
@@ -49,7 +50,7 @@ class Member:
         self.network = network
 
     def start_genome(self, stretches: Sequence[Stretch], tables: list[np.ndarray] | None = None) -> None:
-        """Give the member factors for bins: new ones, or those of ``tables``."""
+        """Give the model factors for bins: new ones, or those of ``tables``."""
         rng = np.random.default_rng([self.seed, 1])
         widths = self.settings.genome_factors if tables is None else (0, 0, 0)
         self.genome = GenomeFactors(stretches, widths, rng, self.settings.factor_decay)
@@ -60,12 +61,12 @@ class Member:
         """Factors of all cell types or assays."""
         return np.array(keras.ops.convert_to_numpy(self._variable(EMBEDDINGS[axis])))
 
-    def grown(self, axis: str, count: int) -> Member:
-        """A member with new cell types or assays after the known ones, which keep their factors."""
+    def grown(self, axis: str, count: int) -> FactorModel:
+        """A copy with new cell types or assays after the known ones, which keep their factors."""
         sizes = {"celltype": self.n_celltypes, "assay": self.n_assays}
         known = sizes[axis]
         sizes[axis] += count
-        other = Member(self.settings, sizes["celltype"], sizes["assay"], self.seed + 1000 * (known + 1))
+        other = FactorModel(self.settings, sizes["celltype"], sizes["assay"], self.seed + 1000 * (known + 1))
         for mine, theirs in zip(self.network.variables, other.network.variables, strict=True):
             value = np.array(keras.ops.convert_to_numpy(mine))
             new = np.array(keras.ops.convert_to_numpy(theirs))[len(value) :] if value.ndim else value
@@ -89,9 +90,9 @@ class Member:
         steps: int,
         patience: int = 0,
         validation: Callable[[], float] | None = None,
-        report: Callable[[int, Row], None] = lambda epoch, row: None,
+        report: Callable[[int, EpochMetrics], None] = lambda epoch, row: None,
         turn: int = 0,
-    ) -> list[Row]:
+    ) -> list[EpochMetrics]:
         """Learn.
 
         Args:
@@ -100,7 +101,7 @@ class Member:
             learn: ``"all"``, ``"genome"`` (its factors alone), or ``"celltype"`` or ``"assay"`` (factors of new rows
                 alone).
             first_new: the first new row.
-            sampling, epochs, steps, patience: see :class:`kerasgen.track_models.avocado.settings.Settings`.
+            sampling, epochs, steps, patience: see :class:`kerasgen.track_models.avocado.settings.AvocadoSettings`.
             validation: the loss that decides when to stop, and which epoch's weights to keep.
             report: is told of each epoch.
             turn: how often the model was fitted before, so that batches differ.
@@ -116,7 +117,7 @@ class Member:
         trainer = self.trainer(learn, first_new)
         rng = np.random.default_rng([self.seed, 2, turn])
         source = batches(experiments, settings, sampling, epochs * steps, rng, context)
-        history: list[Row] = []
+        history: list[EpochMetrics] = []
         best: tuple[float, int, Any] = (math.inf, 0, None)
         for epoch in range(epochs):
             rates = [self._rate(number / (epochs * steps)) for number in range(epoch * steps, (epoch + 1) * steps)]
@@ -158,7 +159,7 @@ class Member:
             self.settings.weight_decay,
         )
 
-    def step(self, trainer: Trainer, batch: Batch, rate: float, moves_genome: bool = True) -> Any:
+    def step(self, trainer: Trainer, batch: PositionBatch, rate: float, moves_genome: bool = True) -> Any:
         """One step of training; the loss, on the device.
 
         Args:
@@ -236,17 +237,12 @@ class Member:
         return next(variable for variable in self.network.variables if variable.path == path)
 
 
-def _config(settings: Settings, n_celltypes: int, n_assays: int) -> avocado.Config:
+def _config(settings: AvocadoSettings, n_celltypes: int, n_assays: int) -> avocado.Config:
+    shared = {field.name for field in fields(avocado.Config)} & {field.name for field in fields(AvocadoSettings)}
     return avocado.Config(
         n_celltypes=n_celltypes,
         n_assays=n_assays,
-        n_celltype_factors=settings.n_celltype_factors,
-        n_assay_factors=settings.n_assay_factors,
         n_genome_factors=sum(settings.genome_factors),
         n_context=columns(n_assays) if settings.context else 0,
-        n_layers=settings.n_layers,
-        n_nodes=settings.n_nodes,
-        genome_dropout=settings.genome_dropout,
-        dropout=settings.dropout,
-        residual=settings.residual,
+        **{name: getattr(settings, name) for name in shared},
     )
