@@ -56,7 +56,7 @@ def bins_of(path: Path) -> np.ndarray:
 def test_all_tracks_are_written_as_the_models_give_them_back(
     folder: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imputing, "_BLOCK", 1111)
+    monkeypatch.setattr(imputing, "BINS_AT_ONCE", 1111)
     result = impute(str(folder / "m"), all_tracks=True, out_dir=str(tmp_path), keep_arcsinh=True, std=True)
     assert len(result.bigwigs) == 2 * len(CELLTYPES) * len(ASSAYS)
     for number, (celltype, assay) in enumerate((c, a) for c in CELLTYPES for a in ASSAYS):
