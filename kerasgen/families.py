@@ -7,11 +7,11 @@ A family that is not in the table learns from windows in the usual way: an archi
 
 from __future__ import annotations
 
-import functools
 import importlib
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from db_ingest.errors import InputError
 
@@ -143,8 +143,7 @@ def require_windows(name: str) -> None:
 def load(function: str) -> Callable[..., Any]:
     """Import what ``"module:function"`` names."""
     module, _, name = function.partition(":")
-    found: Callable[..., Any] = functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    return found
+    return cast(Callable[..., Any], operator.attrgetter(name)(importlib.import_module(module)))
 
 
 def _cannot(bundle: Any, family: Family, does: str, role: str) -> str:
