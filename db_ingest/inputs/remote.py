@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from db_ingest.errors import InputError, KerasgenError, MissingFileError
-from db_ingest.storage.faults import DeniedError, ServerError, UnreachableError, explain
+from db_ingest.storage import DeniedError, ServerError, UnreachableError, explain
 from db_ingest.storage.settings import connection
 from db_ingest.storage.uris import split_s3
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from db_ingest.cores import cores
-from db_ingest.storage.settings import Recent
+from db_ingest.storage.settings import LruCache
 
 if TYPE_CHECKING:
     import tiledb
 
 _CONFIG = {"sm.mem.malloc_trim": "false"}  # Memory given back after each query costs more to get again than many do.
-_contexts = Recent(16)
+_contexts = LruCache(16)
 _threads: int | None = None
 
 
@@ -25,23 +25,14 @@ def configure(*, threads: int | None = None) -> None:
     _threads = threads
 
 
-def tiledb_ctx(uri: str, *, upload_bytes: int | None = None) -> tiledb.Ctx:
-    """The TileDB context to open an array with.
+def threads() -> int:
+    """Threads that compress and decompress in each context."""
+    return _threads or cores()
 
-    It is the same object until settings or credentials change: a long run asks for it at each opening, and opens anew
-    what it holds open when it gets another.
 
-    Args:
-        uri: path or URI of the array or of its database.
-        upload_bytes: an upper bound of the bytes of the largest cells written in one go, where the context is for
-            writing; it saves requests on S3.
-
-    Raises:
-        InputError: the settings or credentials for the store are wrong.
-    """
-    from db_ingest.storage import store_of
-
-    config = {**store_of(uri).tiledb_config(uri, _threads or cores(), upload_bytes), **_CONFIG}
+def context_of(config: dict[str, str]) -> tiledb.Ctx:
+    """The TileDB context of a store's settings; the same object for the same settings."""
+    config = {**config, **_CONFIG}
 
     def make() -> tiledb.Ctx:
         import tiledb

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from db_ingest.errors import InputError, MissingFileError, RunError
-from db_ingest.storage.faults import explain
 from db_ingest.storage.local import require_writable
-from db_ingest.storage.settings import connection
+from db_ingest.storage.settings import connection, explain
+from db_ingest.storage.stores import store_of
 from db_ingest.storage.uris import LOCK_NAME, is_s3, join, local_path, split_s3
 
 _PART_BYTES = 32 * 2**20
@@ -50,8 +50,6 @@ def copy_tree(
         InputError: nothing to copy, or something else is at the destination.
         RunError: a file arrived in another size than it has at its source.
     """
-    from db_ingest.storage import store_of
-
     origin, target = store_of(source), store_of(destination)
     final = origin.read_bytes(join(source, last)) if last is not None else b""
     wanted = {name: size for name, size in origin.files(source).items() if name.split("/")[0] not in leave_out}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from typing import Any
 
 from db_ingest.errors import InputError, KerasgenError, MissingFileError, RunError
@@ -51,12 +52,13 @@ _ALIASES = {
 _DENIED = "access denied; the credentials do not allow this, or the bucket is another's"
 
 
-def explain(uri: str, error: BaseException) -> KerasgenError:
+def explain(uri: str, error: BaseException, has_answered: Callable[[], bool] = lambda: False) -> KerasgenError:
     """Turn an error of TileDB, boto3 or the operating system into one of ours, of one line, that names ``uri``.
 
     Args:
         uri: what was being read or written.
         error: as it was caught; one of ours is given back as it is.
+        has_answered: whether the server in use has ever answered this process; asked where it does not now.
 
     Returns:
         An :class:`~db_ingest.errors.InputError` where the caller can mend it (bucket, credentials, endpoint,
@@ -71,8 +73,8 @@ def explain(uri: str, error: BaseException) -> KerasgenError:
         return _from_response(uri, response)
     module = type(error).__module__.split(".")[0]
     if module in ("botocore", "boto3", "s3transfer"):
-        return _from_boto(uri, error)
-    return _from_text(uri, error)
+        return _from_boto(uri, error, has_answered)
+    return _from_text(uri, error, has_answered)
 
 
 def _line(text: object, limit: int = 300) -> str:
@@ -112,14 +114,14 @@ def _from_code(uri: str, code: str, status: int, message: str) -> KerasgenError:
     return RunError(f"{uri}: the server refuses ({_line(f'{said}: {message}')})")
 
 
-def _from_boto(uri: str, error: BaseException) -> KerasgenError:
+def _from_boto(uri: str, error: BaseException, has_answered: Callable[[], bool]) -> KerasgenError:
     from botocore import exceptions as known
 
     if error.__cause__ is not None or error.__context__ is not None:
         inner = error.__cause__ or error.__context__
         # boto3's transfers wrap the answer of the server.
         if isinstance(getattr(inner, "response", None), dict):
-            return explain(uri, inner)  # type: ignore[arg-type]
+            return explain(uri, inner, has_answered)  # type: ignore[arg-type]
     if isinstance(error, known.NoCredentialsError):
         return DeniedError(f"{uri}: no credentials found; {_CREDENTIALS}")
     if isinstance(error, known.ProfileNotFound):
@@ -134,7 +136,7 @@ def _from_boto(uri: str, error: BaseException) -> KerasgenError:
     ):
         return DeniedError(f"{uri}: {_line(error)}; {_CREDENTIALS}")
     if isinstance(error, known.EndpointConnectionError | known.ConnectTimeoutError | known.ProxyConnectionError):
-        return _unreachable(uri, _line(error))
+        return _unreachable(uri, _line(error), has_answered)
     if isinstance(error, known.SSLError):
         return UnreachableError(f"{uri}: no secure connection ({_line(error)}); check the endpoint and AWS_CA_BUNDLE")
     if isinstance(error, known.HTTPClientError | known.ConnectionError):
@@ -142,9 +144,7 @@ def _from_boto(uri: str, error: BaseException) -> KerasgenError:
     return InputError(f"{uri}: {_line(error)}")
 
 
-def _unreachable(uri: str, reason: str) -> KerasgenError:
-    from db_ingest.storage.settings import has_answered
-
+def _unreachable(uri: str, reason: str, has_answered: Callable[[], bool]) -> KerasgenError:
     if has_answered():
         return ServerError(f"{uri}: the server has stopped answering ({reason}); try again later")
     return UnreachableError(f"{uri}: nothing answers ({reason}); check --s3_endpoint_url and the network")
@@ -155,7 +155,7 @@ _CODE = re.compile(r"\[Exception: ([\w.]+)\]")
 _NO_ANSWER = ("connection refused", "couldn't resolve", "could not resolve", "couldn't connect", "could not connect")
 
 
-def _from_text(uri: str, error: BaseException) -> KerasgenError:
+def _from_text(uri: str, error: BaseException, has_answered: Callable[[], bool]) -> KerasgenError:
     """From the text of a TileDBError, or of an error that we know nothing of."""
     text = str(error)
     status = _STATUS.search(text)
@@ -165,7 +165,7 @@ def _from_text(uri: str, error: BaseException) -> KerasgenError:
         if int(status[1]) >= 300:
             return _from_code(uri, code[1] if code else "", int(status[1]), message)
         if any(words in text.lower() for words in _NO_ANSWER):
-            return _unreachable(uri, _line(message))
+            return _unreachable(uri, _line(message), has_answered)
         return ServerError(f"{uri}: the connection keeps failing ({_line(message)}); try again later")
     for number, words in (
         (errno.ENOSPC, "no space left on device"),

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from db_ingest.errors import InputError, KerasgenError, MissingFileError, RunError
-from db_ingest.storage.faults import explain
 from db_ingest.storage.requests import get_object
-from db_ingest.storage.settings import LOCK_LEASE, connection
+from db_ingest.storage.settings import LOCK_LEASE, connection, explain
 from db_ingest.storage.uris import LOCK_NAME, join, split_s3
 
 log = logging.getLogger("kerasgen")

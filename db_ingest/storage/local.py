@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db_ingest.errors import InputError, RunError
+from db_ingest.storage import contexts
 from db_ingest.storage.faults import explain
 from db_ingest.storage.uris import LOCK_NAME, local_path
 
@@ -122,16 +123,15 @@ class LocalStore:
         """Create an array under another name and rename it: a killed run leaves no half an array under this one."""
         import tiledb
 
-        from db_ingest.storage.contexts import tiledb_ctx
-
         place = local_path(uri)
         if place.exists():
             return
+        ctx = contexts.context_of(self.tiledb_config(uri, contexts.threads(), None))
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
             try:
-                tiledb.Array.create(str(fresh / place.name), schema, ctx=tiledb_ctx(uri))
+                tiledb.Array.create(str(fresh / place.name), schema, ctx=ctx)
                 (fresh / place.name).rename(place)
             except OSError:
                 # Another worker may have been quicker.

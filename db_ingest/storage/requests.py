@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from db_ingest.storage.faults import explain
-from db_ingest.storage.settings import connection, note_answer
+from db_ingest.storage.settings import connection, explain, note_answer
 from db_ingest.storage.uris import split_s3
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from db_ingest.errors import InputError
-from db_ingest.storage import leases
-from db_ingest.storage.faults import explain
+from db_ingest.storage import contexts, leases
 from db_ingest.storage.requests import explained, get_object
-from db_ingest.storage.settings import connection, frozen_credentials, region_of
+from db_ingest.storage.settings import connection, explain, frozen_credentials, region_of
 from db_ingest.storage.store import Lock
 from db_ingest.storage.uris import split_s3
 
@@ -90,11 +89,10 @@ class S3Store:
         """Create an array; its schema is one object, so there is no half of it."""
         import tiledb
 
-        from db_ingest.storage.contexts import tiledb_ctx
-
         if "__schema" not in self.names(uri):
+            ctx = contexts.context_of(self.tiledb_config(uri, contexts.threads(), upload_bytes=0))
             try:
-                tiledb.Array.create(uri, schema, ctx=tiledb_ctx(uri, upload_bytes=0))
+                tiledb.Array.create(uri, schema, ctx=ctx)
             except tiledb.TileDBError as error:
                 # Another worker may have been quicker.
                 if "__schema" not in self.names(uri):

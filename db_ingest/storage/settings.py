@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from db_ingest.errors import InputError
-from db_ingest.storage.faults import explain
+from db_ingest.errors import InputError, KerasgenError
+from db_ingest.storage import faults
 from db_ingest.storage.uris import split_s3
 
 ADDRESSING_STYLE = "KERASGEN_S3_ADDRESSING_STYLE"
@@ -138,7 +138,7 @@ def s3_environment() -> dict[str, str]:
     return found | {ADDRESSING_STYLE: settings.addressing_style}
 
 
-class Recent:
+class LruCache:
     """The last few things made from settings, so that the same settings do not make them anew."""
 
     def __init__(self, size: int = 8) -> None:
@@ -157,8 +157,8 @@ class Recent:
             return self._kept[key]
 
 
-_connections = Recent()
-_regions = Recent(64)
+_connections = LruCache()
+_regions = LruCache(64)
 _answered: set[str] = set()
 
 
@@ -208,6 +208,11 @@ def has_answered() -> bool:
         return False
 
 
+def explain(uri: str, error: BaseException) -> KerasgenError:
+    """One of our errors, of one line that names ``uri``; see :func:`db_ingest.storage.faults.explain`."""
+    return faults.explain(uri, error, has_answered)
+
+
 def _connect() -> Connection:
     import boto3
     import botocore.session
@@ -239,7 +244,7 @@ def _connect() -> Connection:
             client = makes.client("s3", region_name=region, config=Config(**common, s3={"addressing_style": style}))
         bundle = session.get_config_variable("ca_bundle")
     except (BotoCoreError, ValueError) as error:
-        raise explain(place, error) from error
+        raise faults.explain(place, error) from error
     settings = S3Settings(
         endpoint_url=endpoint,
         region=region,
