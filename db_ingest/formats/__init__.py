@@ -1,4 +1,7 @@
-"""One module a file format, and the table of attribute types that they can be read as."""
+"""One module per file format, and the table of attribute types that they can be read as.
+
+:mod:`db_ingest.formats.base` says what a module promises.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ class Format:
 
     Args:
         module: module of :mod:`db_ingest.formats` that reads it.
-        kind: ``"signal"`` or ``"mask"``.
+        kind: ``"signal"`` (the module has ``open_signal``) or ``"mask"`` (``open_intervals``).
         options: settings it knows.
         strand: the strand it takes of a stranded file, None for both.
         splits: whether several workers may each read a part of one file; otherwise one reads it from end to end.
@@ -103,6 +106,10 @@ class Format:
     threaded: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
+    def all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of a file by name: those given, defaults for the others, and what the type stands for."""
+        return {name: option.default for name, option in self.options.items()} | dict(given) | dict(self.fixed)
+
     def load(self) -> ModuleType:
         """Import the module."""
         return importlib.import_module(f"{__name__}.{self.module}")
@@ -111,6 +118,11 @@ class Format:
 def _stranded(name: str, **settings: Any) -> dict[str, Format]:
     strands = {"": None, "_plus": "+", "_minus": "-"}
     return {f"{name}{ending}": Format(strand=strand, **settings) for ending, strand in strands.items()}
+
+
+def _peaks(summits: str, layout: str = "bed", summit_column: str = "auto") -> Format:
+    fixed = {"summits": summits, "layout": layout, "summit_column": summit_column}
+    return Format("bed", "mask", options=_INTERVALS, fixed=fixed)
 
 
 FORMATS: dict[str, Format] = {
@@ -123,10 +135,15 @@ FORMATS: dict[str, Format] = {
     **_stranded("tagalign_5p", module="tagalign", options=_SHIFT),
     "npz": Format("npz", options=_GRID),
     "npy": Format("npz", options=_GRID),
-    "bed_no_summit": Format("bed", "mask", _INTERVALS),
-    "bed_summit_from_peak_center": Format("bed", "mask", _INTERVALS),
-    "bed_summit_from_last_col": Format("bed", "mask", _INTERVALS),
-    "narrowPeak": Format("bed", "mask", _INTERVALS),
-    "broadPeak": Format("bed", "mask", _INTERVALS),
+    "bed_no_summit": _peaks(summits="none"),
+    "bed_summit_from_peak_center": _peaks(summits="centre"),
+    "bed_summit_from_last_col": _peaks(summits="called", summit_column="last_col"),
+    "narrowPeak": _peaks(summits="called", layout="narrowpeak"),
+    "broadPeak": _peaks(summits="none", layout="broadpeak"),
 }
 """Every attribute type by the name that a config gives it."""
+
+
+def has_called_summits(type: str) -> bool:
+    """Whether a file of this type says where the summit of each interval is; not where the track is of no file."""
+    return type in FORMATS and FORMATS[type].fixed.get("summits") == "called"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +63,18 @@ class BedTable:
         """Union of the intervals on the position axis."""
         offset = genome.offsets[self.chromosome]
         return intervals.merge(offset + self.start, offset + self.end)
+
+
+def open_intervals(path: str | Path, naming: Naming, options: Mapping[str, Any]) -> BedTable:
+    """Read a file of an attribute type; see :mod:`db_ingest.formats.base`."""
+    return read(
+        path,
+        naming,
+        layout=options["layout"],
+        summit=options["summit_column"],
+        empty=options["empty"],
+        past_end=options["past_end"],
+    )
 
 
 def read(

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from db_ingest.formats.base import EVERYTHING, Channel
+from db_ingest.formats.base import EVERYTHING, ByBase, Channel
 from db_ingest.formats.spool import Spool
 from db_ingest.formats.text.rows import Intervals, Rows, read_rows
 from db_ingest.formats.text.tokens import GOOD
@@ -37,7 +37,7 @@ def check_signal(path: str | Path, naming: Naming, options: Mapping[str, Any]) -
         names.match(path, whole=rows.is_last)
 
 
-class BedGraph:
+class BedGraph(ByBase):
     """Values of a bedGraph, which is sorted within each chromosome and has each chromosome in one piece.
 
     Args:

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from db_ingest.errors import InputError
-from db_ingest.formats.base import EVERYTHING, Channel
+from db_ingest.formats.base import EVERYTHING, ByBase, Channel
 from db_ingest.inputs.files import require_file
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout.codes import MOST_COUNTS
@@ -54,7 +54,7 @@ class _Layout:
     extremes: tuple[float, float] | None
 
 
-class BigWig:
+class BigWig(ByBase):
     """One open bigWig file. Not shared between threads: open one in each.
 
     Args:

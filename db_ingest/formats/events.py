@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from db_ingest.errors import InputError
+from db_ingest.formats.base import ByBase
 from db_ingest.formats.spool import MEMORY, Spool
 from db_ingest.layout.genome import Genome
 
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
     channel: np.ndarray | None = None
 
 
-class EventCounter:
+class EventCounter(ByBase):
     """Reader whose value at a base is the number of events that cover it.
 
     Events are kept by channel, chromosome and stretch of 2**24 bases as they come, so that a file need not be sorted

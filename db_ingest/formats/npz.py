@@ -74,10 +74,10 @@ class BinnedArrays:
     def read(self, chromosome: str, start: int, end: int, channel: int = 0) -> np.ndarray:
         """Value of each base of ``[start, end)``, which is that of its bin, as ``(end - start,) float32``."""
         first = start // self.bin
-        values = self.read_bins(chromosome, first, -(-end // self.bin))
+        values = self.read_bins(chromosome, first, -(-end // self.bin), channel)
         return values.repeat(self.bin)[start - first * self.bin : end - first * self.bin]
 
-    def read_bins(self, chromosome: str, first: int, last: int) -> np.ndarray:
+    def read_bins(self, chromosome: str, first: int, last: int, channel: int = 0) -> np.ndarray:
         """Values of bins ``[first, last)`` of a chromosome as ``(last - first,) float32``."""
         with np.errstate(over="ignore"):
             values = self._array(chromosome)[first:last].astype(np.float32)

@@ -7,7 +7,7 @@ import datetime
 import functools
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from db_ingest import storage
 from db_ingest.errors import InputError, NoDatabaseError
@@ -37,19 +37,25 @@ class Level:
     checksums: dict[str, str]
 
 
-class _OfFile:
-    """What is made of a file."""
+class Provenance(NamedTuple):
+    """What a track is made from.
+
+    Args:
+        type: the ingest type, e.g. ``"bigwig"``.
+        source: ``path``, ``bytes`` and ``sha256`` of the file.
+        options: settings that changed how the file was read, those with their default left out.
+    """
 
     type: str
     source: dict[str, Any]
     options: dict[str, Any]
 
-    def comes_from(self, type: str, source: dict[str, Any], options: dict[str, Any]) -> bool:
-        """Whether the same file, read in the same way, would make the same."""
+    def gives_the_same(self, other: Provenance) -> bool:
+        """Whether the same file, read in the same way, stands behind both: they make the same track."""
         return (self.type, self.source["sha256"], _contents(self.options)) == (
-            type,
-            source["sha256"],
-            _contents(options),
+            other.type,
+            other.source["sha256"],
+            _contents(other.options),
         )
 
 
@@ -59,17 +65,15 @@ def _contents(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Track(_OfFile):
+class Track:
     """One committed track: an attribute of a dataset, and the row that holds it.
 
     Args:
         attribute, dataset: what it measures, in which sample.
         kind: ``"signal"`` or ``"mask"``.
-        type: the ingest type, e.g. ``"bigwig"``.
+        type, source, options: what it is made from; see :class:`Provenance`.
         folder: ``"signal"``, ``"counts"`` or ``"mask"``: where its array lies.
         row: its row there (and in ``intervals/<attribute>``).
-        source: ``path``, ``bytes`` and ``sha256`` of the file it came from.
-        options: settings that changed how the file was read, those with their default left out.
         summary: what the ingest counted; see :mod:`db_ingest.layout.summaries` and :mod:`db_ingest.writing.report`.
         checksums: chromosome -> CRC-32 of its cells; those not there hold no value.
         committed: UTC time, ISO 8601.
@@ -104,6 +108,11 @@ class Track(_OfFile):
         return f"{self.dataset} {self.attribute}"
 
     @property
+    def provenance(self) -> Provenance:
+        """What it is made from."""
+        return Provenance(self.type, self.source, self.options)
+
+    @property
     def transform(self) -> str:
         """What the values had been through before they were ingested: ``"None"`` or ``"arcsinh"``."""
         return str(self.options.get("transform", "None"))
@@ -135,7 +144,7 @@ class Track(_OfFile):
 
 
 @dataclass(frozen=True)
-class Staged(_OfFile):
+class Staged:
     """A row that is being written, or was when its writer ended; nothing of it is visible.
 
     Args:
@@ -150,6 +159,11 @@ class Staged(_OfFile):
     source: dict[str, Any]
     options: dict[str, Any]
     row: int
+
+    @property
+    def provenance(self) -> Provenance:
+        """What it will be made from."""
+        return Provenance(self.type, self.source, self.options)
 
 
 @dataclass
@@ -221,13 +235,13 @@ class Catalogue:
         self.next_row[attribute] = row + 1
         return row
 
-    def stage(self, attribute: str, dataset: str, type: str, source: dict[str, Any], options: dict[str, Any]) -> Staged:
+    def stage(self, attribute: str, dataset: str, provenance: Provenance) -> Staged:
         """The row to write a track to: the one that an interrupted writer had begun with the same, or a fresh one."""
         for staged in [item for item in self.staged if (item.attribute, item.dataset) == (attribute, dataset)]:
-            if staged.comes_from(type, source, options):
+            if staged.provenance.gives_the_same(provenance):
                 return staged
             self.staged.remove(staged)
-        fresh = Staged(attribute, dataset, type, source, options, self.take_row(attribute))
+        fresh = Staged(attribute, dataset, **provenance._asdict(), row=self.take_row(attribute))
         self.staged.append(fresh)
         return fresh
 

@@ -14,6 +14,7 @@ from isal import isal_zlib
 
 from db_ingest import storage
 from db_ingest.errors import InputError, RunError
+from db_ingest.formats import has_called_summits
 from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.formats.text.writer import TextWriter, bedgraph_lines, fasta_lines
 from db_ingest.layout import catalogue as catalogues
@@ -32,7 +33,6 @@ _LINES = 2**18
 """Lines of a bedGraph laid out at a time."""
 
 _LINE_BASES = 60
-_SUMMIT_TYPES = ("bed_summit_from_last_col", "narrowPeak")
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def write_bed(job: Job) -> str:
     table = _table(job)
     width = 3 + max((i + 1 for i, key in enumerate(("name", "score", "strand")) if table.holds(key)), default=0)
     has_values = any(map(table.holds, ("signalValue", "pValue", "qValue")))
-    has_summit = table.holds("summit") or table.track.type in _SUMMIT_TYPES
+    has_summit = table.holds("summit") or has_called_summits(table.track.type)
     if has_values:
         if not all(map(table.filled, ("signalValue", "pValue", "qValue"))):
             raise InputError(f"{job.out}: some intervals of {table.track.name} have a signalValue and others have none")

@@ -12,14 +12,14 @@ from db_ingest import storage
 from db_ingest.errors import InputError, RunError
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.genome import Genome, shorten_names
 from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
     from db_ingest.upkeep.seqdataloader import Array, SignalColumn
-    from db_ingest.writing.derived import Wanted
+    from db_ingest.writing.derived import DerivedTrack
 
 TYPE = "seqdataloader"
 """Type of a track that came from an array of seqdataloader's."""
@@ -152,14 +152,14 @@ def open_column(genome: Genome, track: Track) -> Iterator[SignalColumn | None]:
         yield _column(array, genome, chromosomes, track.source["attribute"], track.source["task"])
 
 
-def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> Wanted:
-    from db_ingest.writing.derived import Wanted
+def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> DerivedTrack:
+    from db_ingest.writing.derived import DerivedTrack
 
     check_attribute(attribute, f"{array.uri}: attribute")
     check_dataset(task, f"{array.uri}: task")
     source = {**array.source, "attribute": attribute, "task": task}
     origin = _column(array, genome, chromosomes, attribute, task)
-    return Wanted(attribute, task, array.kind(attribute), TYPE, source, {}, origin)
+    return DerivedTrack(attribute, task, array.kind(attribute), Provenance(TYPE, source, {}), origin)
 
 
 def _column(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> SignalColumn:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from db_ingest.errors import InputError
 from db_ingest.formats import TRANSFORM, UNIT
-from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.names import check_dataset
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
     from db_ingest.layout.reader import Reader
-    from db_ingest.writing.derived import Wanted
+    from db_ingest.writing.derived import DerivedTrack
 
 TYPE = "merge"
 """Type of a track that came from other tracks of its database."""
@@ -94,9 +94,9 @@ def inputs_of(book: Catalogue, track: Track) -> list[Track] | None:
     return found
 
 
-def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str], into: str, how: str) -> Wanted:
+def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str], into: str, how: str) -> DerivedTrack:
     from db_ingest.upkeep.pooling import Pooled
-    from db_ingest.writing.derived import Wanted
+    from db_ingest.writing.derived import DerivedTrack
 
     tracks = [book.track(attribute, dataset) for dataset in datasets]
     if tracks[0].kind != "signal":
@@ -118,7 +118,8 @@ def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str]
     }
     source: dict[str, Any] = {"path": TYPE, "datasets": datasets, "how": how, "sha256": _digest(tracks, how)}
     origin = Pooled(reader, book.genome, tracks, how)
-    return Wanted(attribute, into, "signal", TYPE, source, options, origin, tracks[0].bin)
+    provenance = Provenance(TYPE, source, options)
+    return DerivedTrack(attribute, into, "signal", provenance, origin, tracks[0].bin)
 
 
 def _digest(tracks: Sequence[Track], how: str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from db_ingest.layout.catalogue import Track
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.reader import Reader
-from db_ingest.writing.derived import Origin
+from db_ingest.writing.derived import CellSource
 
 _STRETCH = 2**20
 """Positions pooled at a time; with their sums in float64 they stay in the processor's cache or close to it."""
 
 
-class Pooled(Origin):
+class Pooled(CellSource):
     """The sum or the mean over the tracks that have a value, NaN where none has one.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 
 from db_ingest.errors import KerasgenError
 from db_ingest.formats import FORMATS, bed, sequence
-from db_ingest.formats.base import Channel
+from db_ingest.formats.base import Channel, SignalReader
 from db_ingest.inputs.fetch import Fetcher
 from db_ingest.inputs.files import describe_source
 from db_ingest.inputs.naming import Naming, read_alias_table
@@ -24,7 +24,7 @@ from db_ingest.progress import progress
 from db_ingest.upkeep import importing, merge
 from db_ingest.upkeep.stored import Damage
 from db_ingest.writing import computed, workers
-from db_ingest.writing.masks import Laid, interval_fields, read_mask
+from db_ingest.writing.masks import RasterisedMask, interval_fields
 
 _STRETCH = 2**22
 """Bases compared at a time."""
@@ -86,7 +86,7 @@ def check_sources(
 
 
 def _read_with(track: Track) -> tuple[Any, ...]:
-    """Tracks of which this is equal are taken from a file in one reading."""
+    """Tracks with equal keys are taken from a file in one reading."""
     known = FORMATS.get(track.type)
     if known is None or known.kind == "mask" or known.splits:
         return track.attribute, track.dataset
@@ -146,9 +146,9 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
         raise _NotComparedError(f"computed ({track.source['path']}); there is nothing to compare it with")
     elif track.kind == "mask":
         path, options = _source_file(check, track)
-        table = read_mask(path, check.naming, track.type, options)
-        laid = Laid(genome, track.type, table)
-        yield [(track, _Source(laid.read, genome.names, lambda: _table_differs(check, track, table)))]
+        table = FORMATS[track.type].load().open_intervals(path, check.naming, options)
+        mask = RasterisedMask(genome, options["summits"], table)
+        yield [(track, _Source(mask.read, genome.names, lambda: _table_differs(check, track, table)))]
     else:
         path, options = _source_file(check, track)
         known = FORMATS[track.type]
@@ -156,20 +156,17 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
         extra = {"threads": check.threads} if known.threaded else {}
         reader = known.load().open_signal(path, check.naming, options, channels, **extra)
         with contextlib.closing(reader):
-            yield [(item, _Source(_channel(reader, i, item.bin), reader.chromosomes)) for i, item in enumerate(tracks)]
+            yield [(item, _Source(_channel(reader, i), reader.chromosomes)) for i, item in enumerate(tracks)]
 
 
-def _channel(reader: Any, channel: int, bin: int) -> Callable[[str, int, int], np.ndarray]:
-    if bin > 1:
-        return lambda chromosome, first, last: reader.read_bins(chromosome, first, last)
-    return lambda chromosome, start, end: reader.read(chromosome, start, end, channel)
+def _channel(reader: SignalReader, channel: int) -> Callable[[str, int, int], np.ndarray]:
+    return lambda chromosome, first, last: reader.read_bins(chromosome, first, last, channel)
 
 
 def _source_file(check: _Check, track: Track) -> tuple[Path, dict[str, Any]]:
     """A track's file, on this machine, and the options that it was read with."""
     path = _unchanged(check, track.source["path"], track.source["sha256"])
-    known = FORMATS[track.type]
-    options = {name: option.default for name, option in known.options.items()} | track.options | dict(known.fixed)
+    options = FORMATS[track.type].all_options(track.options)
     if options.get("negative") == "auto":
         # Said by the attribute's name when it was ingested; it may have another now.
         options["negative"] = "absolute" if track.summary.get("absolute") else "keep"

@@ -19,7 +19,7 @@ from db_ingest import intervals, storage
 from db_ingest.errors import InputError
 from db_ingest.layout import codes, schema
 from db_ingest.layout.genome import Genome, Piece
-from db_ingest.writing.derived import Origin
+from db_ingest.writing.derived import CellSource
 
 _WHAT = "an array of seqdataloader's db_ingest"
 
@@ -105,7 +105,7 @@ def _describe(uri: str, array: tiledb.Array) -> dict[str, Any]:
     return {"path": uri, "bytes": storage.size(uri), "sha256": digest.hexdigest()}
 
 
-class SignalColumn(Origin):
+class SignalColumn(CellSource):
     """A float attribute of a task.
 
     Args:

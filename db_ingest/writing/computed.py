@@ -1,4 +1,4 @@
-"""Tracks that are computed, of a model say, and no file's: written into a database that is there, all in one step."""
+"""Tracks computed by a model rather than read from a file: written into an existing database, all in one step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.genome import shorten_names
 from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
-    from db_ingest.writing.derived import Wanted
+    from db_ingest.writing.derived import DerivedTrack
 
 TYPE = "computed"
 """Type of a track that was computed."""
@@ -113,14 +113,20 @@ def _is_new(book: Catalogue, signals: Sequence[Computed], overwrite: bool) -> bo
     return any([refuse_or_skip(book, _wanted(signal), overwrite) for signal in signals])
 
 
-def _wanted(signal: Computed) -> Wanted:
-    from db_ingest.writing.derived import Origin, Wanted
+def _wanted(signal: Computed) -> DerivedTrack:
+    from db_ingest.writing.derived import CellSource, DerivedTrack
 
-    class Values(Origin):
+    class Values(CellSource):
         chromosomes = signal.chromosomes
 
         def read(self, chromosome: str, start: int, end: int) -> np.ndarray:
             return signal.read(chromosome, start, end)
 
-    source = {"path": signal.what, "sha256": signal.sha256}
-    return Wanted(signal.attribute, signal.dataset, "signal", TYPE, source, {}, Values(), signal.bin)
+    return DerivedTrack(
+        attribute=signal.attribute,
+        dataset=signal.dataset,
+        kind="signal",
+        provenance=Provenance(TYPE, {"path": signal.what, "sha256": signal.sha256}, {}),
+        origin=Values(),
+        bin=signal.bin,
+    )

@@ -14,14 +14,14 @@ from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError
 from db_ingest.layout import arrays, codes, schema
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import Catalogue, Staged, Track
+from db_ingest.layout.catalogue import Catalogue, Provenance, Staged, Track
 from db_ingest.layout.cells import CELLS, read
 from db_ingest.layout.genome import Genome, Piece
 from db_ingest.layout.summaries import Part, combine, summarise, to_counts
 from db_ingest.writing import workers
 
 
-class Origin:
+class CellSource:
     """Where the cells of a track come from. Read by several threads at once.
 
     Attributes:
@@ -45,24 +45,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DerivedTrack:
     """A track to write.
 
     Args:
         attribute, dataset: its name.
         kind: ``"signal"`` or ``"mask"``.
-        type, source, options: as of the track.
+        provenance: what it is made from.
         origin: gives its cells.
-        bin: bp a cell.
+        bin: bp per cell.
     """
 
     attribute: str
     dataset: str
     kind: str
-    type: str
-    source: dict[str, Any]
-    options: dict[str, Any]
-    origin: Origin
+    provenance: Provenance
+    origin: CellSource
     bin: int = 1
 
 
@@ -70,11 +68,11 @@ def write(
     uri: str,
     book: Catalogue,
     save: Callable[[], None],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DerivedTrack],
     threads: int,
     what: str,
     instead_of: Sequence[Track] | None = None,
-) -> Iterator[tuple[Wanted, Track | None]]:
+) -> Iterator[tuple[DerivedTrack, Track | None]]:
     """Write tracks, one after the other; yields each when it is committed, with None if it holds no value at all.
 
     The caller holds the writer's lock; ``save`` makes ``book`` the database's catalogue. Given ``instead_of``, all are
@@ -83,7 +81,7 @@ def write(
     from db_ingest.progress import progress
 
     resumed = {(row.attribute, row.row) for row in book.staged}
-    rows = [book.stage(item.attribute, item.dataset, item.type, item.source, item.options) for item in wanted]
+    rows = [book.stage(item.attribute, item.dataset, item.provenance) for item in wanted]
     save()
     total = sum(book.genome.binned(item.bin).bases for item in wanted)
     done = []
@@ -112,7 +110,7 @@ def write(
 class _Writing:
     """One track on its way."""
 
-    def __init__(self, uri: str, genome: Genome, item: Wanted, staged: Staged, resumed: bool) -> None:
+    def __init__(self, uri: str, genome: Genome, item: DerivedTrack, staged: Staged, resumed: bool) -> None:
         self._uri, self._item, self._staged, self._resumed = uri, item, staged, resumed
         self._whole, self._genome = genome, genome if item.bin == 1 else genome.binned(item.bin)
 
@@ -134,11 +132,9 @@ class _Writing:
             attribute=item.attribute,
             dataset=item.dataset,
             kind=item.kind,
-            type=item.type,
             folder=folder,
             row=self._staged.row,
-            source=item.source,
-            options=item.options,
+            **item.provenance._asdict(),
             summary={
                 **summary,
                 **origin.finish(self._uri, self._staged.row),
@@ -228,7 +224,7 @@ def has_value(cells: np.ndarray, folder: str) -> bool:
     return int(cells.min()) != missing
 
 
-def refuse_or_skip(book: Catalogue, item: Wanted, overwrite: bool) -> bool:
+def refuse_or_skip(book: Catalogue, item: DerivedTrack, overwrite: bool) -> bool:
     """Whether a track is to be written: not if it is there, of the same source.
 
     Raises:
@@ -240,7 +236,7 @@ def refuse_or_skip(book: Catalogue, item: Wanted, overwrite: bool) -> bool:
             raise InputError(f"attribute {item.attribute!r} is a {track.kind} in the database; this is a {item.kind}")
     if old is None:
         return True
-    if old.comes_from(item.type, item.source, item.options):
+    if old.provenance.gives_the_same(item.provenance):
         return False
     if not overwrite:
         raise InputError(

@@ -10,7 +10,7 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Level, Track
-from db_ingest.writing.plan import Checked, Plan, Request, existing_catalogue, make_plan
+from db_ingest.writing.plan import CheckedTrack, Plan, Request, existing_catalogue, make_plan
 from db_ingest.writing.workers import get_ready
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class IngestResult:
 
     uri: str
     written: list[Track] = field(default_factory=list)
-    unchanged: list[Checked] = field(default_factory=list)
+    unchanged: list[CheckedTrack] = field(default_factory=list)
     report: Report | None = None
     estimate: dict[str, float] = field(default_factory=dict)
     levels: list[tuple[Track, Level]] = field(default_factory=list)
@@ -144,7 +144,7 @@ def _plan(request: Request, levels: Sequence[int]) -> Plan:
         for size in levels:
             if size % item.options.get("bin", 1):
                 raise InputError(
-                    f"--levels {size}: {item.cell.dataset} {item.cell.attribute.name} was measured in bins of "
+                    f"--levels {size}: {item.dataset} {item.attribute.name} was measured in bins of "
                     f"{item.options['bin']} bp; expected a multiple"
                 )
     return plan
@@ -155,7 +155,7 @@ def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) ->
     from db_ingest.writing.levels import add_levels
 
     book = catalogues.load(plan.uri)
-    found = [book.find(*item.cell.name) for item in (*plan.todo, *plan.unchanged)]
+    found = [book.find(*item.name) for item in (*plan.todo, *plan.unchanged)]
     signals = [track for track in found if track is not None and track.kind == "signal"]
     return add_levels(plan.uri, book, signals, levels, check=check).written
 

@@ -1,51 +1,39 @@
-"""Masks: intervals laid on the position axis, beside the intervals as they came."""
+"""Masks: intervals rasterised on the position axis, beside the intervals as they came."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import tiledb
 
 from db_ingest import storage
-from db_ingest.formats import bed
+from db_ingest.formats import FORMATS
+from db_ingest.formats.bed import BedTable
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout import arrays, codes, schema
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.summaries import Part, summarise
-from db_ingest.writing.tasks import Output, Task, Written
-
-_LAST_COLUMN = ("bed_summit_from_last_col", "narrowPeak")
-_CENTRE = "bed_summit_from_peak_center"
-_LAYOUTS = {"narrowPeak": "narrowpeak", "broadPeak": "broadpeak"}
+from db_ingest.writing.task import Output, Task, TaskResult
 
 
-def read_mask(path: str | Path, naming: Naming, type: str, options: Mapping[str, Any]) -> bed.BedTable:
-    """Read a file of a mask; the last column is a summit where the type says so."""
-    summit = "last_col" if type == "bed_summit_from_last_col" else "auto"
-    layout = _LAYOUTS.get(type, "bed")
-    return bed.read(path, naming, layout=layout, summit=summit, empty=options["empty"], past_end=options["past_end"])
-
-
-class Laid:
+class RasterisedMask:
     """A file's intervals as cells of a mask: 1 inside, 2 at summits where the type has them, 0 outside.
 
     Args:
         genome: the database's.
-        type: the attribute's type.
+        summits: what the type takes for the summit of an interval: ``"called"``, ``"centre"`` or ``"none"``.
         table: the intervals.
     """
 
-    def __init__(self, genome: Genome, type: str, table: bed.BedTable) -> None:
+    def __init__(self, genome: Genome, summits: str, table: BedTable) -> None:
         self._genome = genome
         self._starts, self._ends = table.spans(genome)
         self._summits = np.zeros(0, np.int64)
         offset = genome.offsets[table.chromosome]
-        if type in _LAST_COLUMN:
+        if summits == "called":
             self._summits = np.sort(offset + table.summit_or_centre)
-        elif type == _CENTRE:
+        elif summits == "centre":
             self._summits = np.sort(offset + (table.start + table.end) // 2)
 
     def read(self, chromosome: str, start: int, end: int) -> np.ndarray:
@@ -60,7 +48,7 @@ class Laid:
         return cells
 
 
-def interval_fields(genome: Genome, table: bed.BedTable) -> dict[str, np.ndarray]:
+def interval_fields(genome: Genome, table: BedTable) -> dict[str, np.ndarray]:
     """Intervals as they are stored: ``start`` and the fields of the schema, ``(n,)`` each."""
     offset = genome.offsets[table.chromosome]
     return {
@@ -76,11 +64,11 @@ def interval_fields(genome: Genome, table: bed.BedTable) -> dict[str, np.ndarray
     }
 
 
-def write_mask(task: Task, advance: Callable[[int], None]) -> Written:
+def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
     """Write a mask and the intervals behind it."""
     genome, (output,) = task.genome, task.outputs
-    table = read_mask(task.path, Naming(genome, task.aliases), task.type, task.options)
-    laid = Laid(genome, task.type, table)
+    table = FORMATS[task.type].load().open_intervals(task.path, Naming(genome, task.aliases), task.options)
+    mask = RasterisedMask(genome, task.options["summits"], table)
     member = schema.member("mask", output.attribute)
     parts: list[Part] = []
     for index in range(genome.chunk_count):
@@ -93,7 +81,7 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> Written:
             cells.fill(codes.MASK_MISSING)
             for piece in pieces:
                 stretch = cells[piece.at : piece.at + piece.end - piece.start]
-                stretch[:] = laid.read(piece.chromosome, piece.start, piece.end)
+                stretch[:] = mask.read(piece.chromosome, piece.start, piece.end)
                 parts.append(summarise(piece.chromosome, piece.start, stretch, "mask"))
             arrays.put(task.uri, member, output.row, first, cells)
         advance(sum(piece.end - piece.start for piece in pieces))
@@ -102,14 +90,14 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> Written:
         _put_intervals(task, output, table)
     summary = {
         "intervals": len(table),
-        "without_summit": int((table.summit < 0).sum()) if task.type in _LAST_COLUMN else 0,
+        "without_summit": int((table.summit < 0).sum()) if task.options["summits"] == "called" else 0,
         "elsewhere": table.elsewhere,
         "clipped": table.clipped,
     }
-    return Written("mask", parts, genome.names, summary)
+    return TaskResult("mask", parts, genome.names, summary)
 
 
-def _put_intervals(task: Task, output: Output, table: bed.BedTable) -> None:
+def _put_intervals(task: Task, output: Output, table: BedTable) -> None:
     if not len(table):
         return
     values = interval_fields(task.genome, table)

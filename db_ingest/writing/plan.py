@@ -18,13 +18,13 @@ from db_ingest.inputs.fetch import Fetcher
 from db_ingest.inputs.naming import Naming, read_alias_table
 from db_ingest.inputs.strands import is_minus
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import Catalogue, Track
+from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.genome import CHUNK, Genome, shorten_names
 from db_ingest.writing.samples import Attribute, Cell, attributes_from, read_samples
-from db_ingest.writing.workers import BYTES_A_BASE, at_a_time, default_threads
+from db_ingest.writing.workers import BYTES_PER_BASE, at_a_time, default_threads
 
-_BASES_A_SECOND = 100e6
-_SEQUENCE_BYTES_A_BASE = 0.30
+_BASES_PER_SECOND = 100e6
+_SEQUENCE_BYTES_PER_BASE = 0.30
 _WORKER_BYTES = 250e6
 _SPOOL_BYTES = 512e6
 
@@ -48,25 +48,13 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Named:
-    """One track that a cell of the samples table becomes: an attribute, a dataset, and what it takes of the file."""
-
-    attribute: Attribute
-    dataset: str
-    channel: Channel
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """Attribute and dataset."""
-        return self.attribute.name, self.dataset
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A track whose file was opened and found sound.
+class CheckedTrack:
+    """A track that a cell of the samples table becomes, whose file was opened and found sound.
 
     Args:
-        cell: its name and what it takes of the file.
+        attribute: what it measures, and how its file is read.
+        dataset: the sample it belongs to.
+        channel: what it takes of the file.
         path: the file, on this machine.
         source: path or URI as given, bytes and checksum, as the catalogue keeps them.
         settings: options that differ from their default, as the catalogue keeps them.
@@ -76,7 +64,9 @@ class Checked:
         stamp: size and time of the file when it was checked.
     """
 
-    cell: Named
+    attribute: Attribute
+    dataset: str
+    channel: Channel
     path: Path
     source: dict[str, Any]
     settings: dict[str, Any]
@@ -86,10 +76,20 @@ class Checked:
     stamp: tuple[int, int]
 
     @property
+    def name(self) -> tuple[str, str]:
+        """Attribute and dataset."""
+        return self.attribute.name, self.dataset
+
+    @property
+    def provenance(self) -> Provenance:
+        """What it is made from, as the catalogue keeps it."""
+        return Provenance(self.attribute.type, self.source, self.settings)
+
+    @property
     def read_with(self) -> tuple[Any, ...]:
-        """Tracks of which this is equal are taken from a file in one reading."""
-        known = FORMATS[self.cell.attribute.type]
-        alone = self.cell.name if known.splits or known.kind == "mask" else ()
+        """Tracks with equal keys are taken from a file in one reading."""
+        known = FORMATS[self.attribute.type]
+        alone = self.name if known.splits or known.kind == "mask" else ()
         return (str(self.path), known.module, tuple(sorted((k, repr(v)) for k, v in self.options.items())), alone)
 
 
@@ -123,8 +123,8 @@ class Plan:
     genome: Genome
     existing: Catalogue | None
     datasets: list[str]
-    todo: list[Checked]
-    unchanged: list[Checked]
+    todo: list[CheckedTrack]
+    unchanged: list[CheckedTrack]
     sequence: Reference | None
     aliases: Mapping[str, str]
     workers: int
@@ -167,7 +167,7 @@ def make_plan(request: Request) -> Plan:
         uri=request.uri if storage.is_remote(request.uri) else str(storage.local_path(request.uri).absolute()),
         genome=genome,
         existing=existing,
-        datasets=list(dict.fromkeys(item.cell.dataset for item in checked)),
+        datasets=list(dict.fromkeys(item.dataset for item in checked)),
         todo=todo,
         unchanged=[item for item in checked if item not in todo],
         sequence=new_sequence,
@@ -222,60 +222,68 @@ def _cells(request: Request) -> list[Cell]:
     return read_samples(request.metadata, attributes_from(request.preset, request.config_file))
 
 
-def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[Checked]:
-    """The tracks that a file becomes: one, or with a table of barcodes one a group."""
+def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[CheckedTrack]:
+    """The tracks that a file becomes: one, or with a table of barcodes one per group."""
     from db_ingest.inputs.files import describe_source
 
-    attribute = cell.attribute
-    known = FORMATS[attribute.type]
+    attribute, known = cell.attribute, FORMATS[cell.attribute.type]
     path = fetcher.local(cell.path).absolute()
     stamp = stamp_of(path)
+
+    # Options: what the catalogue keeps, and all that the reader takes.
     settings = dict(attribute.options)
-    options = {name: option.default for name, option in known.options.items()} | settings | dict(known.fixed)
+    options = known.all_options(settings)
     groups: Sequence[str | None] = [None]
     if options.get("barcodes"):
-        from db_ingest.formats.fragments import read_groups
-
-        table = fetcher.local(options["barcodes"]).absolute()
-        settings["barcodes"] = fetcher.source(options["barcodes"])
-        groups = list(dict.fromkeys(read_groups(table).values()))
-        for group in groups:
-            if "," in str(group):
-                raise InputError(f"{table}: group {group!r}; the name of a dataset may hold no comma")
-        options["barcodes"] = str(table)
-        settings["barcodes_sha256"] = describe_source(table)["sha256"]
+        groups = _read_groups(fetcher, settings, options)
     if (synonyms := _synonyms(naming)) is not None:
         settings["chrom_alias_sha256"] = synonyms
-    if "negative" in options:
-        auto = "auto_minus" if is_minus(attribute.name) else "keep"
-        options["negative"] = auto if options["negative"] == "auto" else options["negative"]
+    if options.get("negative") == "auto":
+        options["negative"] = "auto_minus" if is_minus(attribute.name) else "keep"
+
+    # The file: whether it is what it should be, as far as moments tell.
     chromosomes, counts = naming.genome.names, False
     if known.kind == "mask":
-        from db_ingest.writing.masks import read_mask
-
-        read_mask(path, naming, attribute.type, options)
+        known.load().open_intervals(path, naming, options)
     elif known.splits:
         reader = known.load().open_signal(path, naming, options, (Channel(),))
         chromosomes, counts = reader.chromosomes, reader.counts
         reader.close()
     else:
         known.load().check_signal(path, naming, options)
+
     source = {**describe_source(path), "path": fetcher.source(cell.path)}
     return [
-        Checked(
-            Named(
-                attribute, cell.dataset if group is None else f"{cell.dataset}.{group}", Channel(known.strand, group)
-            ),
-            path,
-            source if group is None else {**source, "group": group},
-            settings,
-            options,
-            chromosomes,
-            counts,
-            stamp,
+        CheckedTrack(
+            attribute=attribute,
+            dataset=cell.dataset if group is None else f"{cell.dataset}.{group}",
+            channel=Channel(known.strand, group),
+            path=path,
+            source=source if group is None else {**source, "group": group},
+            settings=settings,
+            options=options,
+            chromosomes=chromosomes,
+            counts=counts,
+            stamp=stamp,
         )
         for group in groups
     ]
+
+
+def _read_groups(fetcher: Fetcher, settings: dict[str, Any], options: dict[str, Any]) -> list[str | None]:
+    """Groups of a table of barcodes, whose place and checksum are entered into the settings and options."""
+    from db_ingest.formats.fragments import read_groups
+    from db_ingest.inputs.files import describe_source
+
+    table = fetcher.local(options["barcodes"]).absolute()
+    settings["barcodes"] = fetcher.source(options["barcodes"])
+    groups: list[str | None] = list(dict.fromkeys(read_groups(table).values()))
+    for group in groups:
+        if "," in str(group):
+            raise InputError(f"{table}: group {group!r}; the name of a dataset may hold no comma")
+    options["barcodes"] = str(table)
+    settings["barcodes_sha256"] = describe_source(table)["sha256"]
+    return groups
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
@@ -291,14 +299,13 @@ def _synonyms(naming: Naming) -> str | None:
     return hashlib.sha256(repr(added).encode()).hexdigest() if added else None
 
 
-def _refuse_twins(checked: Sequence[Checked]) -> None:
-    seen: dict[tuple[str, str], Checked] = {}
+def _refuse_twins(checked: Sequence[CheckedTrack]) -> None:
+    seen: dict[tuple[str, str], CheckedTrack] = {}
     for item in checked:
-        other = seen.setdefault(item.cell.name, item)
+        other = seen.setdefault(item.name, item)
         if other is not item:
             raise InputError(
-                f"{item.path}: dataset {item.cell.dataset!r} of {item.cell.attribute.name!r} comes from "
-                f"{other.path} as well"
+                f"{item.path}: dataset {item.dataset!r} of {item.attribute.name!r} comes from {other.path} as well"
             )
 
 
@@ -332,31 +339,30 @@ def _new_sequence(
     return None
 
 
-def _is_new(item: Checked, existing: Catalogue | None, overwrite: bool) -> bool:
-    cell = item.cell
+def _is_new(item: CheckedTrack, existing: Catalogue | None, overwrite: bool) -> bool:
     if existing is None:
         return True
-    old = existing.find(*cell.name)
-    kinds = {t.kind for t in existing.tracks if t.attribute == cell.attribute.name and t is not old}
-    if kinds - {cell.attribute.kind}:
+    old = existing.find(*item.name)
+    kinds = {t.kind for t in existing.tracks if t.attribute == item.attribute.name and t is not old}
+    if kinds - {item.attribute.kind}:
         raise InputError(
-            f"{item.path}: attribute {cell.attribute.name!r} is a {kinds.pop()} in the database, "
-            f"type {cell.attribute.type} would make it a {cell.attribute.kind}"
+            f"{item.path}: attribute {item.attribute.name!r} is a {kinds.pop()} in the database, "
+            f"type {item.attribute.type} would make it a {item.attribute.kind}"
         )
     if old is None:
         return True
-    same = old.comes_from(cell.attribute.type, item.source, item.settings)
+    same = old.provenance.gives_the_same(item.provenance)
     if not same and not overwrite:
         raise InputError(
-            f"{item.path}: {cell.dataset} {cell.attribute.name} is in the database already, from another file or "
+            f"{item.path}: {item.dataset} {item.attribute.name} is in the database already, from another file or "
             f"other settings ({_difference(old, item)}); --overwrite replaces it"
         )
     return not same
 
 
-def _difference(old: Track, item: Checked) -> str:
-    if old.type != item.cell.attribute.type:
-        return f"type {old.type}, now {item.cell.attribute.type}"
+def _difference(old: Track, item: CheckedTrack) -> str:
+    if old.type != item.attribute.type:
+        return f"type {old.type}, now {item.attribute.type}"
     if old.source["sha256"] != item.source["sha256"]:
         same = old.source["path"] == item.source["path"]
         return "the file has changed" if same else f"it came from {old.source['path']}, of other contents"
@@ -369,17 +375,17 @@ def _difference(old: Track, item: Checked) -> str:
     return "; ".join(said)
 
 
-def _estimate(genome: Genome, todo: list[Checked], sequence: bool, request: Request) -> dict[str, float]:
+def _estimate(genome: Genome, todo: list[CheckedTrack], sequence: bool, request: Request) -> dict[str, float]:
     """Work ahead, from the rates of ``benchmarks/bench_ingest.py``: a signal takes at most its file's bytes."""
     bases = sum(genome.size(name) for item in todo for name in item.chromosomes) + (genome.bases if sequence else 0)
-    disk = sum(item.source["bytes"] for item in todo) + (genome.bases * _SEQUENCE_BYTES_A_BASE if sequence else 0)
+    disk = sum(item.source["bytes"] for item in todo) + (genome.bases * _SEQUENCE_BYTES_PER_BASE if sequence else 0)
     threads = request.threads or default_threads(request.workers)
     slots = threads if request.workers == 1 else request.workers
-    read_whole = {item.path for item in todo if not FORMATS[item.cell.attribute.type].splits}
-    memory = request.workers * _WORKER_BYTES + slots * min(CHUNK, genome.length) * BYTES_A_BASE
+    read_whole = {item.path for item in todo if not FORMATS[item.attribute.type].splits}
+    memory = request.workers * _WORKER_BYTES + slots * min(CHUNK, genome.length) * BYTES_PER_BASE
     return {
         "bases": bases,
-        "seconds": bases / _BASES_A_SECOND,
+        "seconds": bases / _BASES_PER_SECOND,
         "memory_bytes": memory
         + sum(sorted((min(path.stat().st_size, _SPOOL_BYTES) for path in read_whole), reverse=True)[:slots])
         + (max(genome.sizes) * 3 if sequence else 0),

@@ -1,206 +1,134 @@
-"""What a worker does: read a file, or chunks of it, and write them as fragments. Tasks travel between machines.
+"""What a worker does: read a file, or chunks of it, and write them as fragments.
 
-Every member is written in chunks of the position axis, one fragment a chunk, all with the timestamp ``row + 1``. A
+Every member is written in chunks of the position axis, one fragment per chunk, all with the timestamp ``row + 1``. A
 chunk that an interrupted writer finished is summarised from what is stored instead of being written again.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError
-from db_ingest.formats import FORMATS
-from db_ingest.formats.base import Channel, SignalReader
-from db_ingest.layout import codes
-from db_ingest.layout.genome import Genome
+from db_ingest.formats import FORMATS, sequence
+from db_ingest.formats.base import SignalReader
+from db_ingest.inputs.naming import Naming
+from db_ingest.layout import arrays, catalogue, codes, schema
 from db_ingest.layout.summaries import Part, summarise, to_counts
-
-
-@dataclass(frozen=True)
-class Output:
-    """A track to write.
-
-    Args:
-        attribute, dataset: its name.
-        row: its row.
-        channel: what it takes of the file.
-        done: folder -> chunks that are stored already.
-    """
-
-    attribute: str
-    dataset: str
-    row: int
-    channel: Channel = field(default_factory=Channel)
-    done: Mapping[str, frozenset[int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A file, or chunks of it, to read and write.
-
-    Args:
-        uri: the database.
-        genome: its chromosomes.
-        aliases: names of chromosomes in the file, beyond those that are understood anyway.
-        path: a local file.
-        type: how it is read; ``"sequence"`` for FASTA and 2bit.
-        options: all options of the type.
-        outputs: the tracks it becomes.
-        folder: where signals go, ``"signal"`` or ``"counts"``; None: as the file's values allow.
-        chunks: those to write; None: all.
-        threads: that reading one file may use.
-        environment: variables to set first, on a machine that does not have them.
-        commit: the catalogue must be at least of this commit where the work is done: another machine may know another
-            folder by the same name. 0: not asked.
-    """
-
-    uri: str
-    genome: Genome
-    aliases: Mapping[str, str]
-    path: str
-    type: str
-    options: Mapping[str, Any]
-    outputs: tuple[Output, ...]
-    folder: str | None = None
-    chunks: tuple[int, ...] | None = None
-    threads: int = 1
-    environment: Mapping[str, str] = field(default_factory=dict)
-    commit: int = 0
-
-
-@dataclass(frozen=True)
-class Written:
-    """What became of one output of a task.
-
-    Args:
-        folder: where it lies; None: its values are no counts although the task said so.
-        parts: summaries, by stretch of chromosome.
-        chromosomes: those that the file covers.
-        summary: what the reader has to say.
-        bin: bp a cell.
-    """
-
-    folder: str | None
-    parts: list[Part]
-    chromosomes: tuple[str, ...]
-    summary: dict[str, Any]
-    bin: int = 1
-
+from db_ingest.writing.masks import write_mask
+from db_ingest.writing.task import Task, TaskResult
 
 _STRETCH = 2**20
 """Cells read at a time: what is done with them next still finds them in the processor's cache."""
 
-_advance: Callable[[int], None] = lambda bases: None  # noqa: E731
-_local = threading.local()
-_commits: dict[str, int] = {}
+
+class _OpenFile(NamedTuple):
+    """A file that stays open for the next task of a thread, and all that its reading depends on."""
+
+    key: tuple[object, ...]
+    reader: SignalReader
 
 
-def _require_commit(uri: str, commit: int) -> None:
-    from db_ingest.layout import catalogue
+class TaskRunner:
+    """Does tasks in this process.
 
-    if commit and _commits.get(uri, 0) < commit:
+    A file that is read in parts stays open in each thread until the thread gets a task on another one.
+
+    Args:
+        advance: told of the number of bases done.
+    """
+
+    def __init__(self, advance: Callable[[int], None] = lambda bases: None) -> None:
+        self.advance = advance
+        self._thread = threading.local()
+        self._commits: dict[str, int] = {}
+
+    def perform(self, task: Task) -> list[TaskResult]:
+        """Do a task; returns one result per output."""
+        self._require_commit(task.uri, task.commit)
+        try:
+            if task.type == catalogue.SEQUENCE:
+                return [_write_sequence(task, self.advance)]
+            if FORMATS[task.type].kind == "mask":
+                return [write_mask(task, self.advance)]
+            return self._write_signals(task)
+        except KerasgenError:
+            raise
+        except Exception as error:
+            # An error of the system names the file it is about.
+            raise storage.explain(str(getattr(error, "filename", None) or task.uri), error) from error
+
+    def _require_commit(self, uri: str, commit: int) -> None:
+        if self._commits.get(uri, 0) >= commit:
+            return
         found = catalogue.load(uri).commit if catalogue.exists(uri) else 0
         if found < commit:
             raise InputError(
                 f"{uri}: a worker finds another database, or none, under this name; expected the one of commit {commit}"
             )
-        _commits[uri] = found
+        self._commits[uri] = found
+
+    def _reader(self, task: Task) -> SignalReader:
+        """The task's file, opened; one that may be read in parts stays open for this thread's next task."""
+        known = FORMATS[task.type]
+        state = os.stat(task.path)
+        channels = tuple(output.channel for output in task.outputs)
+        # A thread of a cluster lives on: the file may be another by then, or be read in another way.
+        key = (
+            (task.path, state.st_ino, state.st_size, state.st_mtime_ns),
+            (task.type, sorted((name, repr(value)) for name, value in task.options.items())),
+            (task.genome, task.aliases),
+            channels,
+        )
+        held: _OpenFile | None = getattr(self._thread, "open", None)
+        if known.splits and held is not None and held.key == key:
+            return held.reader
+        if held is not None:
+            held.reader.close()
+            self._thread.open = None
+        extra = {"threads": task.threads} if known.threaded else {}
+        naming = Naming(task.genome, task.aliases)
+        reader: SignalReader = known.load().open_signal(task.path, naming, task.options, channels, **extra)
+        if known.splits:
+            self._thread.open = _OpenFile(key, reader)
+        return reader
+
+    def _write_signals(self, task: Task) -> list[TaskResult]:
+        reader = self._reader(task)
+        try:
+            return [_write_signal(task, reader, channel, self.advance) for channel in range(len(task.outputs))]
+        finally:
+            if not FORMATS[task.type].splits:
+                reader.close()
 
 
-def report_to(advance: Callable[[int], None]) -> None:
-    """Have the tasks of this process count the bases they have done."""
-    global _advance
-    _advance = advance
-
-
-def perform(task: Task) -> list[Written]:
-    """Do a task; one result an output."""
-    os.environ.update(task.environment)
-    _require_commit(task.uri, task.commit)
-    try:
-        if task.type == "sequence":
-            return [_write_sequence(task)]
-        if FORMATS[task.type].kind == "mask":
-            from db_ingest.writing.masks import write_mask
-
-            return [write_mask(task, _advance)]
-        return _write_signals(task)
-    except KerasgenError:
-        raise
-    except Exception as error:
-        # Of a file, an error of the system says the name.
-        raise storage.explain(str(getattr(error, "filename", None) or task.uri), error) from error
-
-
-def _reader(task: Task) -> SignalReader:
-    """The task's file, opened; one that may be read in parts stays open for this thread's next task."""
-    from db_ingest.inputs.naming import Naming
-
-    known = FORMATS[task.type]
-    state = os.stat(task.path)
-    # A thread of a cluster lives on: the file may be another by then, or be read in another way.
-    key = (
-        (task.path, state.st_ino, state.st_size, state.st_mtime_ns),
-        (task.type, sorted((name, repr(value)) for name, value in task.options.items())),
-        (task.genome, task.aliases),
-        tuple(output.channel for output in task.outputs),
-    )
-    held = _local.__dict__.get("reader")
-    if known.splits and held is not None and held[0] == key:
-        return held[1]  # type: ignore[no-any-return]
-    if held is not None:
-        held[1].close()
-        del _local.reader
-    channels = tuple(output.channel for output in task.outputs)
-    naming = Naming(task.genome, task.aliases)
-    extra = {"threads": task.threads} if known.threaded else {}
-    reader: SignalReader = known.load().open_signal(task.path, naming, task.options, channels, **extra)
-    if known.splits:
-        _local.reader = (key, reader)
-    return reader
-
-
-def _write_signals(task: Task) -> list[Written]:
-    reader = _reader(task)
-    try:
-        return [_write_signal(task, reader, channel) for channel in range(len(task.outputs))]
-    finally:
-        if not FORMATS[task.type].splits:
-            reader.close()
-
-
-def _write_signal(task: Task, reader: SignalReader, channel: int) -> Written:
-    bin = getattr(reader, "bin", 1)
-    folders: tuple[str | None, ...]
+def _write_signal(task: Task, reader: SignalReader, channel: int, advance: Callable[[int], None]) -> TaskResult:
+    folders: tuple[str, ...]
     if task.folder is not None:
-        folders = (task.folder, None)
+        folders = (task.folder,)
     else:
-        folders = ("counts", "signal") if reader.counts and bin == 1 else ("signal",)
+        folders = ("counts", "signal") if reader.counts and reader.bin == 1 else ("signal",)
     for folder in folders:
-        parts = None if folder is None else _write_values(task, reader, channel, folder, bin)
+        parts = _write_values(task, reader, channel, folder, advance)
         if parts is not None:
-            return Written(folder, parts, reader.chromosomes, dict(reader.summary), bin)
-    return Written(None, [], reader.chromosomes, dict(reader.summary), bin)
+            return TaskResult(folder, parts, reader.chromosomes, dict(reader.summary), reader.bin)
+    return TaskResult(None, [], reader.chromosomes, dict(reader.summary), reader.bin)
 
 
-def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, bin: int) -> list[Part] | None:
+def _write_values(
+    task: Task, reader: SignalReader, channel: int, folder: str, advance: Callable[[int], None]
+) -> list[Part] | None:
     """Write a signal's chunks; None if they should be counts and are not."""
-    from db_ingest.layout import arrays, schema
-
     output = task.outputs[channel]
-    genome = task.genome if bin == 1 else task.genome.binned(bin)
-    member = schema.member(folder, output.attribute, bin)
+    genome = task.genome if reader.bin == 1 else task.genome.binned(reader.bin)
+    member = schema.member(folder, output.attribute, reader.bin)
     if task.folder is None:
         arrays.create(task.uri, member, task.genome)
-    read = reader.read if bin == 1 else functools.partial(_read_bins, reader)
     parts: list[Part] = []
     with arrays.ChunkWriter(task.uri, member, output.row, threads=1 if task.chunks else task.threads) as writer:
         for index in task.chunks if task.chunks is not None else range(genome.chunk_count):
@@ -212,7 +140,8 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
                 cells = writer.cells(last - first)
                 for piece in pieces:
                     for start in range(piece.start, piece.end, _STRETCH):
-                        values = read(piece.chromosome, start, min(start + _STRETCH, piece.end), channel)
+                        end = min(start + _STRETCH, piece.end)
+                        values = reader.read_bins(piece.chromosome, start, end, channel)
                         at = piece.at + start - piece.start
                         into = cells[at : at + len(values)]
                         if folder == "signal":
@@ -221,21 +150,12 @@ def _write_values(task: Task, reader: SignalReader, channel: int, folder: str, b
                             return None
                         parts.append(summarise(piece.chromosome, start, into, folder))
                 writer.put(first, cells)
-            _advance(sum(piece.end - piece.start for piece in pieces))
+            advance(sum(piece.end - piece.start for piece in pieces))
     return parts
 
 
-def _read_bins(reader: Any, chromosome: str, first: int, last: int, channel: int) -> np.ndarray:
-    values: np.ndarray = reader.read_bins(chromosome, first, last)
-    return values
-
-
-def _write_sequence(task: Task) -> Written:
+def _write_sequence(task: Task, advance: Callable[[int], None]) -> TaskResult:
     """Write the sequence; a chunk goes out when the file has given all its chromosomes, in whatever order."""
-    from db_ingest.formats import sequence
-    from db_ingest.inputs.naming import Naming
-    from db_ingest.layout import arrays, schema
-
     genome, (output,) = task.genome, task.outputs
     done = output.done.get(schema.SEQUENCE, frozenset())
     building: dict[int, np.ndarray] = {}
@@ -257,5 +177,5 @@ def _write_sequence(task: Task) -> Written:
                 cells = building.pop(index)
                 if index not in done:
                     arrays.put(task.uri, schema.SEQUENCE, output.row, first, cells)
-                _advance(chunk_bases[index])
-    return Written(schema.SEQUENCE, parts, genome.names, {})
+                advance(chunk_bases[index])
+    return TaskResult(schema.SEQUENCE, parts, genome.names, {})

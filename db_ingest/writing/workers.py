@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import multiprocessing
@@ -10,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,27 +23,32 @@ from db_ingest.layout.genome import CHUNK
 
 log = logging.getLogger("kerasgen")
 
-BYTES_A_BASE = 24
+BYTES_PER_BASE = 24
 """Memory that a thread needs for each base of a chunk, at most."""
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from db_ingest.writing.task import Task, TaskResult
+    from db_ingest.writing.tasks import TaskRunner
+
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """Workers that take tasks.
 
     Args:
         executor: runs them.
+        perform: does a task, where the executor runs it.
         slots: tasks run at a time; more are not handed out than keep these busy.
-        threads: that a task reading one file alone may use.
+        threads: number of threads that a task reading one file alone may use.
         reports: whether workers count bases as they go; otherwise a task counts when it is done.
         elsewhere: whether workers run on machines with an environment of their own. What they have begun cannot be
             called off.
     """
 
     executor: Executor
+    perform: Callable[[Task], list[TaskResult]]
     slots: int
     threads: int
     reports: bool
@@ -64,7 +70,7 @@ def default_threads(workers: int) -> int:
     """Threads a worker: its share of the cores, and no more than half of the free memory holds chunks for."""
     import psutil
 
-    room = int(psutil.virtual_memory().available / 2 / (workers * CHUNK * BYTES_A_BASE))
+    room = int(psutil.virtual_memory().available / 2 / (workers * CHUNK * BYTES_PER_BASE))
     return max(1, min(cores() // workers, room))
 
 
@@ -91,40 +97,59 @@ def _start_method() -> str:
 
 
 @contextlib.contextmanager
-def crew(workers: int, threads: int, scheduler: str | None, advance: Callable[[int], None]) -> Iterator[Crew]:
-    """Hire workers; what they have not begun is given up when the block ends with an error.
+def worker_pool(
+    workers: int,
+    threads: int,
+    scheduler: str | None,
+    advance: Callable[[int], None],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[WorkerPool]:
+    """Start workers; what they have not begun is given up when the block ends with an error.
 
     Args:
-        workers: processes; 1 works in this one.
-        threads: threads a worker; 0 shares the cores among the workers.
+        workers: number of processes; 1 works in this one.
+        threads: number of threads per worker; 0 shares the cores among the workers.
         scheduler: ``tcp://host:port`` of a Dask scheduler, ``local`` for a cluster on this machine, or None.
-        advance: told of bases done.
+        advance: told of the number of bases done.
+        environment: variables to set on machines of a cluster, which do not have them.
 
     Raises:
         InputError: Dask is not installed or no scheduler answers.
     """
+    from db_ingest.writing.tasks import TaskRunner
+
     threads = threads or default_threads(workers)
     if scheduler is not None:
-        with _dask(scheduler, workers, threads) as hired:
-            yield hired
+        with _dask(scheduler, workers, threads, environment or {}) as pool:
+            yield pool
     elif workers == 1:
-        _report_to(advance)
         storage.configure(threads=1)
         try:
             with ThreadPoolExecutor(threads) as executor, _giving_up(executor):
-                yield Crew(executor, threads, threads, reports=True)
+                yield WorkerPool(executor, TaskRunner(advance).perform, slots=threads, threads=threads, reports=True)
         finally:
             storage.configure(threads=None)
-            _report_to(lambda bases: None)
     else:
-        with _processes(workers, threads, advance) as hired:
-            yield hired
+        with _processes(workers, threads, advance) as pool:
+            yield pool
 
 
-def _report_to(advance: Callable[[int], None]) -> None:
-    from db_ingest.writing import tasks
+@functools.cache
+def runner_here() -> TaskRunner:
+    """What does the tasks of a worker process: one as long as the process lives, for it keeps files open."""
+    from db_ingest.writing.tasks import TaskRunner
 
-    tasks.report_to(advance)
+    return TaskRunner()
+
+
+def _perform_here(task: Task) -> list[TaskResult]:
+    return runner_here().perform(task)
+
+
+def _perform_elsewhere(environment: Mapping[str, str], task: Task) -> list[TaskResult]:
+    """Do a task on a machine that may lack the variables to reach the database with."""
+    os.environ.update(environment)
+    return runner_here().perform(task)
 
 
 @contextlib.contextmanager
@@ -138,7 +163,7 @@ def _giving_up(executor: Executor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> Iterator[Crew]:
+def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> Iterator[WorkerPool]:
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context(_start_method())
@@ -156,10 +181,10 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(report, threads))
         with pool as executor, _giving_up(executor):
             with _deaf_to_interrupts():
-                # One process is started a task as long as none is idle.
+                # One process is started per task as long as none is idle.
                 for _ in range(workers):
                     executor.submit(os.getpid)
-            yield Crew(executor, workers, threads, reports=True)
+            yield WorkerPool(executor, _perform_here, slots=workers, threads=threads, reports=True)
     except BrokenExecutor as error:
         raise RunError(
             "a worker process ended before its work was done (out of memory?); what is done stays, run again to go on"
@@ -184,7 +209,7 @@ def _begin(report: Connection, threads: int) -> None:
     from multiprocessing import connection
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _report_to(lambda bases: report.send_bytes(bases.to_bytes(8, "little")))
+    runner_here().advance = lambda bases: report.send_bytes(bases.to_bytes(8, "little"))
     storage.configure(threads=threads)
     parent = multiprocessing.parent_process()
 
@@ -197,7 +222,7 @@ def _begin(report: Connection, threads: int) -> None:
 
 
 @contextlib.contextmanager
-def _dask(scheduler: str, workers: int, threads: int) -> Iterator[Crew]:
+def _dask(scheduler: str, workers: int, threads: int, environment: Mapping[str, str]) -> Iterator[WorkerPool]:
     try:
         import distributed
     except ImportError as error:
@@ -218,4 +243,5 @@ def _dask(scheduler: str, workers: int, threads: int) -> Iterator[Crew]:
         if not slots:
             raise RunError(f"--scheduler {scheduler}: the cluster has no workers")
         executor = stack.enter_context(client.get_executor(pure=False))
-        yield Crew(executor, slots, 1, reports=False, elsewhere=True)
+        perform = functools.partial(_perform_elsewhere, dict(environment))
+        yield WorkerPool(executor, perform, slots=slots, threads=1, reports=False, elsewhere=True)

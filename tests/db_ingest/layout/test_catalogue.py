@@ -10,7 +10,7 @@ import pytest
 
 from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import Catalogue, Level, Staged, Track
+from db_ingest.layout.catalogue import Catalogue, Level, Provenance, Staged, Track
 from db_ingest.layout.genome import Genome
 
 GENOME = Genome(("chr1", "chr2"), (70_000, 5))
@@ -86,12 +86,12 @@ def test_rows_are_handed_out_once_for_each_attribute(tmp_path):
 
 def test_row_that_was_begun_with_the_same_file_and_settings_is_taken_up_again(tmp_path):
     book = Catalogue(GENOME)
-    first = book.stage("peaks", "k562", "bed_no_summit", SOURCE, {"empty": "allow"})
-    other = book.stage("peaks", "hepg2", "bed_no_summit", SOURCE, {})
+    first = book.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {"empty": "allow"}))
+    other = book.stage("peaks", "hepg2", Provenance("bed_no_summit", SOURCE, {}))
     book.save(str(tmp_path))
     book = catalogues.load(str(tmp_path))
     moved = {**SOURCE, "path": "/elsewhere.bed"}
-    assert book.stage("peaks", "k562", "bed_no_summit", moved, {"empty": "allow"}) == first
+    assert book.stage("peaks", "k562", Provenance("bed_no_summit", moved, {"empty": "allow"})) == first
     assert book.staged == [first, other]
     assert (first.row, other.row, book.next_row) == (0, 1, {"peaks": 2})
 
@@ -107,8 +107,8 @@ def test_row_that_was_begun_with_the_same_file_and_settings_is_taken_up_again(tm
 )
 def test_row_that_was_begun_with_something_else_is_never_taken_up(type, source, options):
     book = Catalogue(GENOME)
-    book.stage("peaks", "k562", "bed_no_summit", SOURCE, {})
-    fresh = book.stage("peaks", "k562", type, source, options)
+    book.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {}))
+    fresh = book.stage("peaks", "k562", Provenance(type, source, options))
     assert fresh.row == 1
     assert book.staged == [fresh]
     assert book.next_row == {"peaks": 2}

@@ -13,6 +13,7 @@ from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, NoDatabaseError, RunError
 from db_ingest.layout import catalogue as catalogues
+from db_ingest.layout.catalogue import Provenance
 from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.verify import verify
@@ -125,8 +126,8 @@ def test_interrupted_rows_are_forgotten(database, files):
     book = catalogues.load(database)
     source = {"path": "x", "bytes": 1, "sha256": "0"}
     for dataset in ("r1", "r3"):
-        book.stage("plus", dataset, "bigwig", source, {})
-    book.stage("new", "r3", "bigwig", source, {})
+        book.stage("plus", dataset, Provenance("bigwig", source, {}))
+    book.stage("new", "r3", Provenance("bigwig", source, {}))
     book.save(database)
     assert drop(database, staged=True, attribute="new", dry_run=True) == ["would drop r3 new: interrupted row 0"]
     assert drop(database, staged=True, attribute="plus", dataset="r1") == ["dropped r1 plus: interrupted row 2"]

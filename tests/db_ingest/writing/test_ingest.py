@@ -432,7 +432,7 @@ def test_unchanged_input_is_skipped_and_the_database_stays_as_it_is(inputs, one_
     arguments["tiledb_metadata"] = str(inputs.samples({"k562": {"signal": moved}}))
     result = ingest(uri, **arguments)
     assert result.written == []
-    assert [item.cell.name for item in result.unchanged] == [("signal", "k562")]
+    assert [item.name for item in result.unchanged] == [("signal", "k562")]
     assert result.report.lines
     assert tree(uri) == before
 

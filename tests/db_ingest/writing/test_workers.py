@@ -5,17 +5,17 @@ import sys
 
 A_WORKER_DIES = """
 import os, signal
-from db_ingest import tasks, workers
 from db_ingest.errors import RunError
+from db_ingest.writing import workers
 
 def die():
-    tasks._advance(1)
+    workers.runner_here().advance(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
     try:
-        with workers.crew(2, 1, None, lambda bases: None) as crew:
-            crew.executor.submit(die).result()
+        with workers.worker_pool(2, 1, None, lambda bases: None) as pool:
+            pool.executor.submit(die).result()
     except RunError as error:
         print(error)
 """
