@@ -76,7 +76,7 @@ _READS_5P, _READS_COVERAGE = _reads(0xB04), _reads(0x304)
 _FRAGMENTS = {"count": _one_of("cut_sites", "coverage"), **_SHIFT, "barcodes": _text()}
 _BIN = Option(
     None,
-    "bp a bin, a whole number from 1 to 1,000,000",
+    "bp per bin, a whole number from 1 to 1,000,000",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**6,
     required=True,
 )

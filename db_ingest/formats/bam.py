@@ -41,13 +41,13 @@ def open_signal(
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``count`` (``"5p"`` or ``"coverage"``); ``min_mapq``, the least mapping quality; ``exclude_flags``, any
             of which leaves an alignment out, and ``include_flags``, all of which it must have, as samtools' ``-F`` and
             ``-f``; ``duplicates`` (``"keep"`` or ``"drop"``), which alone decides about flag 0x400, whatever
             ``exclude_flags`` says of it; for 5' ends ``shift``, bp added on the plus and on the minus strand.
         channels: the tracks to count in one pass: both strands, or one.
-        threads: how many inflate the file.
+        threads: number of threads that inflate the file.
 
     Returns:
         A reader. Its summary has ``alignments``, and of these ``counted``, ``filtered`` (unmapped, or by quality and
@@ -71,6 +71,12 @@ def check_signal(path: str | Path, naming: Naming, options: Mapping[str, Any]) -
     with closing(_Bam(path, naming, options, (EVERYTHING,), 1)) as bam:
         for _ in bam.batches(_CHECKED):
             pass
+
+
+def read_sizes(path: str | Path) -> dict[str, int]:
+    """Names and sizes in bp of the chromosomes in a BAM's header, in its order."""
+    with closing(bgzf.inflate(Path(path), _WHAT, 1)) as blocks:
+        return dict(_read_header(Path(path), blocks)[0])
 
 
 class _Bam:

@@ -128,9 +128,9 @@ def parse(
             and _uint32(data, cigar) == bases << 4 | _SOFT_CLIP
             and _uint8(data, cigar + 4) & 15 == _SKIP
         ):
-            moved, many = _find_long_cigar(data, tags, following)
-            if many > 0:
-                cigar, operations = moved, many
+            moved, moved_operations = _find_long_cigar(data, tags, following)
+            if moved_operations > 0:
+                cigar, operations = moved, moved_operations
         strand = 1 if flag & _MINUS else 0
         wanted = takes.shape[1] * (operations if coverage else 1)
         if filled + wanted > room:
@@ -209,10 +209,10 @@ def _find_long_cigar(data: np.ndarray, at: int, stop: int) -> tuple[int, int]:
         elif kind == ord("B") and value + 5 <= stop:
             item = data[value]
             width = 1 if item == ord("c") or item == ord("C") else 2 if item == ord("s") or item == ord("S") else 4
-            many = _uint32(data, value + 1)
-            following = value + 5 + width * many
+            operations = _uint32(data, value + 1)
+            following = value + 5 + width * operations
             if data[at] == ord("C") and data[at + 1] == ord("G") and width == 4 and following <= stop:
-                return value + 5, many
+                return value + 5, operations
         else:
             break
         at = following

@@ -42,7 +42,7 @@ class BedGraph(ByBase):
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``negative`` (``keep``, ``absolute``, or ``auto_minus``: absolute if no value is above 0 and one is
             below) and ``missing`` (``zero`` or ``nan``: what bases without a value hold).
 

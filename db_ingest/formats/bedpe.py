@@ -31,7 +31,7 @@ def open_signal(
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``count``, ``cut_sites`` or ``coverage``; ``shift`` of the start and the end, bp.
         channels: of a strand: ``+`` has the cuts at starts, ``-`` those at ends.
 

@@ -52,7 +52,7 @@ class BigWigWriter:
     Args:
         path: the file; it is whole when the block has ended without an error.
         sizes: chromosome -> bp, all that the header is to name.
-        threads: that compress.
+        threads: number of threads that compress.
 
     Attributes:
         chromosomes: in the order in which they are to be added: that of their bytes, which readers search by.
@@ -245,7 +245,7 @@ class _Bins:
         self.arrays: tuple[np.ndarray, ...] = arrays
 
     def coarser(self) -> _Bins:
-        """The same in bins so many times as long."""
+        """Merge bins in groups of ``_ZOOM_STEP``."""
         firsts = np.arange(0, len(self.arrays[0]), _ZOOM_STEP)
         ways: tuple[np.ufunc, ...] = (np.add, np.minimum, np.maximum, np.add, np.add)
         pooled = tuple(way.reduceat(array, firsts) for way, array in zip(ways, self.arrays, strict=True))

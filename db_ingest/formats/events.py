@@ -47,7 +47,7 @@ class EventCounter(ByBase):
         path: the file, for messages.
         genome: what ``chromosome`` of a batch counts in.
         batches: all events, used up before the constructor returns; all of them single bases or all of them not.
-        channels: how many.
+        channels: number of channels.
         chromosomes: those that the file covers, in genome order; None: all, as of a list of reads without a header,
             where nothing on a chromosome means that nothing was seen there.
         summary: what is known of the file; ``elsewhere`` (events on chromosomes the genome lacks) and ``beyond_ends``
@@ -147,12 +147,11 @@ class EventCounter(ByBase):
         keys = np.empty(n * (1 + intervals), np.uint32)
         rows = np.empty((n * (1 + intervals), 1), np.uint32)
         place = (self._sizes, self._first, self._stretches, self._reach)
-        if batch.end is None:
-            kept, bad = _file_bases(batch.chromosome, batch.start, channel, *place, keys, rows, tally)
-        else:
-            kept, bad = _file_intervals(
-                batch.chromosome, batch.start, batch.end, channel, *place, keys, rows, self._begun, tally
-            )
+        # A base is an interval of length 1.
+        end, length = (batch.start, 1) if batch.end is None else (batch.end, 0)
+        kept, bad = _file_events(
+            batch.chromosome, batch.start, end, length, channel, *place, keys, rows, self._begun, tally
+        )
         if bad != _GOOD:
             size = self._sizes[batch.chromosome[bad]]
             name = self._genome.names[batch.chromosome[bad]]
@@ -168,7 +167,7 @@ def layers(takes: Sequence[Iterable[int]], kinds: int) -> list[np.ndarray]:
 
     Args:
         takes: the kinds of event that each channel takes.
-        kinds: how many kinds there are.
+        kinds: number of kinds.
 
     Returns:
         tables of ``(kinds,) int16``, -1 where no channel takes the kind. A batch of ``table[kind]`` for every table
@@ -188,43 +187,11 @@ def layers(takes: Sequence[Iterable[int]], kinds: int) -> list[np.ndarray]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _file_bases(
-    chromosome: np.ndarray,
-    start: np.ndarray,
-    channel: np.ndarray,
-    sizes: np.ndarray,
-    first: np.ndarray,
-    stretches: int,
-    reach: int,
-    keys: np.ndarray,
-    rows: np.ndarray,
-    tally: np.ndarray,
-) -> tuple[int, int]:
-    kept = 0
-    for i in range(len(start)):
-        place = chromosome[i]
-        if place < 0:
-            tally[0] += 1
-            continue
-        base = start[i]
-        if base < 0 or base >= sizes[place]:
-            if base < -reach or base >= sizes[place] + reach:
-                return kept, i
-            tally[1] += channel[i] >= 0
-            continue
-        if channel[i] < 0:
-            continue
-        keys[kept] = channel[i] * stretches + first[place] + (base >> _STRETCH_BITS)
-        rows[kept, 0] = base & _OFFSET
-        kept += 1
-    return kept, _GOOD
-
-
-@numba.njit(nogil=True, cache=True)
-def _file_intervals(
+def _file_events(
     chromosome: np.ndarray,
     start: np.ndarray,
     end: np.ndarray,
+    length: int,
     channel: np.ndarray,
     sizes: np.ndarray,
     first: np.ndarray,
@@ -235,13 +202,14 @@ def _file_intervals(
     begun: np.ndarray,
     tally: np.ndarray,
 ) -> tuple[int, int]:
+    """File events ``[start, end + length)``: of length 1 as bases, one row each, else where they begin and end."""
     kept = 0
     for i in range(len(start)):
         place = chromosome[i]
         if place < 0:
             tally[0] += 1
             continue
-        begin, stop = start[i], end[i]
+        begin, stop = start[i], end[i] + length
         if begin < -reach or stop > sizes[place] + reach or (begin >= stop and reach == 0):
             return kept, i
         begin = begin if begin > 0 else 0
@@ -254,6 +222,9 @@ def _file_intervals(
         base = channel[i] * stretches + first[place]
         keys[kept] = base + (begin >> _STRETCH_BITS)
         rows[kept, 0] = begin & _OFFSET
+        if length:
+            kept += 1
+            continue
         begun[keys[kept]] += 1
         keys[kept + 1] = base + (stop >> _STRETCH_BITS)
         rows[kept + 1, 0] = (stop & _OFFSET) | _ENDS

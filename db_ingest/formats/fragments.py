@@ -36,7 +36,7 @@ def open_signal(
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``count``, ``cut_sites`` or ``coverage``; ``shift`` of the start and the end, bp; ``barcodes``, None
             or a table as of :func:`read_groups`.
         channels: of a strand (``+`` has the cuts at starts, ``-`` those at ends), a group of barcodes, or both.
@@ -94,7 +94,7 @@ def count_fragments(
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``count`` and ``shift``.
         channels: tracks wanted.
         find: finds the fragments.

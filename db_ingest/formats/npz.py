@@ -181,7 +181,7 @@ def _check_array(path: Path, key: str, header: _Header, chromosome: str, size: i
     if length != bins:
         fitting = round(size / length) if length else 0
         hint = f" (bins of {fitting:,} bp would fit)" if fitting and -(-size // fitting) == length else ""
-        # Of a chromosome made for this grid alone it is the size that is wrong.
+        # Where chrom sizes were made for this grid alone, it is the size in them that is wrong.
         hint = _line_needed(header, bin, own) if own and length else hint
         raise InputError(
             f"{path}: {what} has {length:,} values; {chromosome} of {size:,} bp has {bins:,} bins of {bin:,} bp{hint}"

@@ -26,7 +26,7 @@ def genome_of(path: str | Path) -> Genome:
 def check_sequence(path: str | Path, naming: Naming) -> None:
     """Raise :class:`InputError` unless the file holds every chromosome of the genome at its size."""
     found = genome_of(path)
-    _refuse_absent(path, naming.match(path, dict(zip(found.names, found.sizes, strict=True))), naming.genome)
+    _refuse_absent(path, naming.match(path, found.size_by_name), naming.genome)
 
 
 def chromosomes(path: str | Path, naming: Naming) -> Iterator[tuple[str, np.ndarray]]:
@@ -34,7 +34,7 @@ def chromosomes(path: str | Path, naming: Naming) -> Iterator[tuple[str, np.ndar
 
     Args:
         path: a FASTA file, plain or gzipped, or a 2bit file, told apart by what they hold.
-        naming: of the database's genome; other sequences of the file are skipped.
+        naming: names of the chromosomes of the database's genome; other sequences of the file are skipped.
 
     Yields:
         The genome's name and ``(size,) uint8``: A C G T = 0 1 2 3 in either case, anything else 4.

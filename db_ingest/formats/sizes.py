@@ -31,10 +31,9 @@ def read_sizes(path: str | Path) -> Genome:
 
         return _genome(path, bigwig.read_sizes(path))
     if start[:4] == b"BAM\1":
-        import pysam
+        from db_ingest.formats import bam
 
-        with pysam.AlignmentFile(str(path), "rb", check_sq=False) as bam:
-            return _genome(path, dict(zip(bam.references, bam.lengths, strict=True)))
+        return _genome(path, bam.read_sizes(path))
     if start[:4] in _TWOBIT or start[:1] == b">":
         from db_ingest.formats import sequence
 

@@ -33,7 +33,7 @@ class Spool:
     """Takes rows in any order and gives back those of one compartment, in the order in which they came.
 
     Args:
-        compartments: how many there are.
+        compartments: number of compartments.
         width: ``uint32`` numbers in a row.
         memory: bytes to hold at most, the index aside; what is more goes to a file in :func:`tempfile.gettempdir`
             that has no name and so is gone with the process, whatever ends it.

@@ -26,7 +26,7 @@ def open_signal(
 
     Args:
         path: the file.
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
         options: ``shift``, bp added to the position of either strand's ends. ENCODE's ATAC-seq pipeline has moved them
             already.
         channels: one strand, or both.

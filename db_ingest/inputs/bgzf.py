@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 from deflate import DeflateError, deflate_decompress
 from isal.isal_zlib import crc32
 
+from db_ingest.ahead import ahead
 from db_ingest.errors import InputError
 
 END_MARK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -55,7 +54,7 @@ def inflate(path: str | Path, what: str, threads: int = 1) -> Generator[bytearra
     Args:
         path: the file.
         what: what it should be, for messages.
-        threads: how many to inflate with.
+        threads: number of threads that inflate.
 
     Raises:
         InputError: a block is damaged or cut short, with the byte that it begins at.
@@ -64,18 +63,8 @@ def inflate(path: str | Path, what: str, threads: int = 1) -> Generator[bytearra
     if threads == 1:
         yield from chain.from_iterable(map(_inflate_lazily, pieces))
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="bgzf") as pool:
-        ahead: deque[Future[list[bytearray]]] = deque()
-        try:
-            for piece in pieces:
-                ahead.append(pool.submit(_inflate_all, piece))
-                if len(ahead) > 2 * threads:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
+    for blocks in ahead(_inflate_all, pieces, threads=threads, depth=2 * threads, name="bgzf"):
+        yield from blocks
 
 
 class _Piece:

@@ -135,7 +135,7 @@ class Naming:
 
 
 def read_alias_table(path: str | Path, genome: Genome) -> dict[str, str]:
-    """Read names that mean the same, a chromosome a line; ``{alias: genome's name}``.
+    """Read names that mean the same, one chromosome per line; ``{alias: genome's name}``.
 
     Columns are separated by tabs or spaces, in any order; the name that the genome has is what all others of its line
     mean. UCSC's ``chromAlias.txt`` and NCBI's ``assembly_report.txt`` are such tables. Lines that start with ``#`` and

@@ -60,7 +60,7 @@ class Answer:
     """A server's answer to :func:`ask`.
 
     Args:
-        version: of the whole file.
+        version: state of the whole file.
         start: which byte of the file ``body`` begins with.
         body: blocks of bytes; raises :class:`BrokenOffError` where the connection breaks.
         close: ends the connection, read to its end or not.
@@ -89,7 +89,7 @@ def ask(
     """Ask for a file, in one request.
 
     Args:
-        uri: where it is.
+        uri: address of the file.
         shown: the URI as errors name it, without secrets.
         start: byte to begin with, if the file is still of ``version``; else it comes whole.
         version: see ``start``.

@@ -75,7 +75,7 @@ class ChunkWriter:
     """Writes chunks of one row, one behind another or in threads of its own while the next is being built.
 
     Args:
-        uri, member, row: where to.
+        uri, member, row: database, array and row to write to.
         threads: chunks written at a time beside the one being built; 1 writes in the caller's thread.
     """
 

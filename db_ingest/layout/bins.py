@@ -31,7 +31,7 @@ def aggregate(values: np.ndarray, bin: int, aggregation: str) -> np.ndarray:
 
     Args:
         values: ``(bases,) float32`` from the start of a bin, NaN where there is none.
-        bin: bp a bin; the last may have fewer.
+        bin: bp per bin; the last may have fewer.
         aggregation: one of :data:`db_ingest.writing.levels.AGGREGATIONS`.
 
     Returns:
@@ -48,15 +48,15 @@ def aggregate(values: np.ndarray, bin: int, aggregation: str) -> np.ndarray:
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _sums(values, bin, mean, result):  # type: ignore[no-untyped-def]  # pragma: no cover
     for i in range(len(result)):
-        total, many = 0.0, 0
+        total, count = 0.0, 0
         for value in values[i * bin : (i + 1) * bin]:
             if value == value:
                 total += value
-                many += 1
-        if many == 0:
+                count += 1
+        if count == 0:
             result[i] = np.nan
         else:
-            result[i] = total / many if mean else total
+            result[i] = total / count if mean else total
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -70,10 +70,10 @@ def _maxima(values, bin, result):  # type: ignore[no-untyped-def]  # pragma: no 
 
 
 def read_bases(reader: Reader, genome: Genome, track: Track, spans: intervals.Spans) -> np.ndarray:
-    """Cells of a track, one a base; each base of a track measured on a grid has the value of its bin.
+    """Cells of a track, one per base; each base of a track measured on a grid has the value of its bin.
 
     Args:
-        reader: of the database.
+        reader: reads the database.
         genome: its chromosomes.
         track: one of its tracks.
         spans: sorted disjoint stretches of the position axis.
@@ -99,7 +99,7 @@ def read_bases(reader: Reader, genome: Genome, track: Track, spans: intervals.Sp
     flat = reader.read(track.member, track.row, *stretches)
     which = np.searchsorted(stretches[0], lows, side="right") - 1
     begins = np.concatenate([[0], np.cumsum(stretches[1] - stretches[0])])[which] + lows - stretches[0][which]
-    for (place, start, end, _), begin, many in zip(pieces, begins, highs - lows, strict=True):
+    for (place, start, end, _), begin, count in zip(pieces, begins, highs - lows, strict=True):
         skip = start % bin
-        values[place : place + end - start] = np.repeat(flat[begin : begin + many], bin)[skip : skip + end - start]
+        values[place : place + end - start] = np.repeat(flat[begin : begin + count], bin)[skip : skip + end - start]
     return values

@@ -25,7 +25,7 @@ class Level:
     """A signal once more, in bins.
 
     Args:
-        bin: bp a bin.
+        bin: bp per bin.
         aggregation: ``mean``, ``max`` or ``sum``.
         row: row in ``signal/<attribute>@<bin>``.
         checksums: as of the track.

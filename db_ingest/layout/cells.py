@@ -1,8 +1,8 @@
 """The cells of the dense members: what they hold, how TileDB keeps them, and reading them.
 
-TileDB keeps minimum, maximum and sum of every tile of an attribute with one number a cell, and takes as long for that
+TileDB keeps minimum, maximum and sum of every tile of an attribute with one number per cell, and takes as long for that
 as for all else that it does to write a tile. The catalogue holds these figures by chromosome; signals and counts are
-stored as two halves a cell, of which TileDB keeps none.
+stored as two halves per cell, of which TileDB keeps none.
 """
 
 from __future__ import annotations

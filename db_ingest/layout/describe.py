@@ -28,17 +28,17 @@ def describe(tdb_array: str) -> dict[str, Any]:
     return describe_catalogue(tdb_array, catalogues.load(tdb_array))
 
 
-def describe_catalogue(uri: str, book: catalogues.Catalogue) -> dict[str, Any]:
-    """The same of a catalogue that was read before."""
-    document = book.to_json()
+def describe_catalogue(uri: str, catalogue: catalogues.Catalogue) -> dict[str, Any]:
+    """Describe a catalogue that was read before."""
+    document = catalogue.to_json()
     return {
         "uri": str(uri),
         "format_version": document["format_version"],
-        "commit": book.commit,
-        "genome": {"bases": book.genome.bases, **document["genome"]},
-        "sequence": book.sequence,
-        "datasets": book.datasets,
-        "attributes": book.attributes,
+        "commit": catalogue.commit,
+        "genome": {"bases": catalogue.genome.bases, **document["genome"]},
+        "sequence": catalogue.sequence,
+        "datasets": catalogue.datasets,
+        "attributes": catalogue.attributes,
         "tracks": document["tracks"],
         "staged": document["staged"],
     }
@@ -54,8 +54,8 @@ def info(tdb_array: str, *, json: bool = False) -> str:
     Raises:
         NoDatabaseError: no database there.
     """
-    book = catalogues.load(tdb_array)
-    return jsons.dumps(describe_catalogue(tdb_array, book), indent=1) if json else _table(tdb_array, book)
+    catalogue = catalogues.load(tdb_array)
+    return jsons.dumps(describe_catalogue(tdb_array, catalogue), indent=1) if json else _table(tdb_array, catalogue)
 
 
 def covered(track: Track, genome: Genome) -> float:
@@ -73,24 +73,24 @@ def total(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e5 else f"{value:,.6g}"
 
 
-def _table(uri: str, book: Catalogue) -> str:
+def _table(uri: str, catalogue: Catalogue) -> str:
     import sys
 
     from rich.console import Console
     from rich.table import Table
 
-    genome = book.genome
-    sequence = "with sequence" if book.sequence else "no sequence"
+    genome = catalogue.genome
+    sequence = "with sequence" if catalogue.sequence else "no sequence"
     heading = (
-        f"[bold]{uri}[/bold]: commit {book.commit}, {len(genome)} chromosomes, {genome.bases:,} bp, {sequence}, "
-        f"{len(book.datasets)} dataset(s), {len(book.tracks)} track(s)"
+        f"[bold]{uri}[/bold]: commit {catalogue.commit}, {len(genome)} chromosomes, {genome.bases:,} bp, {sequence}, "
+        f"{len(catalogue.datasets)} dataset(s), {len(catalogue.tracks)} track(s)"
     )
     table = Table()
     for column in ("dataset", "attribute", "type", "cells"):
         table.add_column(column)
     for column in ("covered", "sum or intervals", "minimum", "maximum"):
         table.add_column(column, justify="right")
-    for track in book.tracks:
+    for track in catalogue.tracks:
         summary, signal = track.summary, track.kind == "signal"
         table.add_row(
             track.dataset,
@@ -105,10 +105,10 @@ def _table(uri: str, book: Catalogue) -> str:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH)
     with console.capture() as captured:
         console.print(heading, highlight=False, soft_wrap=True)
-        if book.tracks:
+        if catalogue.tracks:
             console.print(table)
-        if book.staged:
-            names = ", ".join(f"{row.dataset} {row.attribute}" for row in book.staged)
+        if catalogue.staged:
+            names = ", ".join(f"{row.dataset} {row.attribute}" for row in catalogue.staged)
             console.print(f"interrupted, to be resumed by the same ingest: {names}", highlight=False, soft_wrap=True)
     return captured.get().rstrip("\n")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +41,13 @@ class Genome:
         names: chromosome names, unique, in the order of the chrom sizes.
         sizes: their lengths in bp.
         tile: positions in a tile; every chromosome starts at a multiple of it.
+        chunk_positions: those that are written at a time, in one fragment: those from a multiple of this to the next.
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     tile: int = TILE
+    chunk_positions: int = field(default_factory=lambda: CHUNK, repr=False, compare=False)
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
     offsets: np.ndarray = field(init=False, repr=False, compare=False)
 
@@ -96,25 +98,23 @@ class Genome:
         """Sizes as ``(chromosomes,) int64``."""
         return np.asarray(self.sizes, dtype=np.int64)
 
-    def chunks(self, name: str, bases: int) -> Iterable[tuple[int, int]]:
-        """Yield ``(start, end)`` within chromosome ``name``, whole tiles of at most ``bases`` bp each."""
-        step = max(self.tile, bases // self.tile * self.tile)
-        size = self.size(name)
-        for start in range(0, size, step):
-            yield start, min(start + step, size)
+    @property
+    def size_by_name(self) -> dict[str, int]:
+        """Sizes in bp by chromosome, in the order of the genome."""
+        return dict(zip(self.names, self.sizes, strict=True))
 
     @property
     def chunk_count(self) -> int:
         """Chunks that the position axis is written in."""
-        return -(-self.length // CHUNK)
+        return -(-self.length // self.chunk_positions)
 
     def chunk(self, index: int) -> tuple[int, int]:
         """First position of a chunk and the one after its last."""
-        return index * CHUNK, min((index + 1) * CHUNK, self.length)
+        return index * self.chunk_positions, min((index + 1) * self.chunk_positions, self.length)
 
     def chunk_of(self, position: int) -> int:
         """The chunk that holds a position."""
-        return position // CHUNK
+        return position // self.chunk_positions
 
     def pieces(self, first: int, last: int) -> list[Piece]:
         """The chromosomes' stretches within positions ``[first, last)``, in order."""
@@ -130,7 +130,7 @@ class Genome:
 
     def binned(self, bin: int) -> Genome:
         """The genome as a grid of bins of ``bin`` bp from base 0 of each chromosome; sizes and positions in bins."""
-        return Genome(self.names, tuple(-(-size // bin) for size in self.sizes), self.tile)
+        return replace(self, sizes=tuple(-(-size // bin) for size in self.sizes))
 
     @classmethod
     def from_chrom_sizes(cls, path: str | Path) -> Genome:

@@ -51,12 +51,12 @@ class Reader:
 
     def _rows_left(self, member: str) -> set[int] | None:
         """Rows of a member that tracks have, if the database has changed; what has a row now had it before."""
-        from db_ingest.layout import catalogue
+        from db_ingest.layout import catalogue as catalogues
 
         if self._commit is None:
             return None
-        book = catalogue.load(self.uri)
-        return None if book.commit == self._commit else book.rows().get(member, set())
+        catalogue = catalogues.load(self.uri)
+        return None if catalogue.commit == self._commit else catalogue.rows().get(member, set())
 
     def read(self, member: str, row: int | None, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Values of several stretches of the position axis, laid end to end.

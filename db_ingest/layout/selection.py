@@ -12,18 +12,21 @@ _MOST_NAMES = 12
 
 
 def choose_tracks(
-    book: Catalogue, attributes: Sequence[str] | None = None, datasets: Sequence[str] | None = None
+    catalogue: Catalogue, attributes: Sequence[str] | None = None, datasets: Sequence[str] | None = None
 ) -> list[Track]:
     """Tracks of some attributes and some datasets, in the order of the catalogue.
 
     Args:
-        book: the catalogue.
+        catalogue: the catalogue.
         attributes, datasets: None: all.
 
     Raises:
         InputError: a name that the database lacks, or one of which no track is left.
     """
-    for names, known, what in ((attributes, book.attributes, "attribute"), (datasets, book.datasets, "dataset")):
+    for names, known, what in (
+        (attributes, catalogue.attributes, "attribute"),
+        (datasets, catalogue.datasets, "dataset"),
+    ):
         for name in names or ():
             if name not in known:
                 raise InputError(
@@ -31,7 +34,7 @@ def choose_tracks(
                 )
     chosen = [
         track
-        for track in book.tracks
+        for track in catalogue.tracks
         if (attributes is None or track.attribute in attributes) and (datasets is None or track.dataset in datasets)
     ]
     for name in attributes or ():

@@ -1,4 +1,4 @@
-"""What is kept of a track's values: sum, coverage, extremes, and a checksum a chromosome. Parts add up to wholes."""
+"""Summaries of tracks: sum, coverage, extremes, and one checksum per chromosome. Those of parts add up to wholes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Part:
     Args:
         chromosome: its name.
         start: first cell of the stretch.
-        bytes: of its cells.
+        bytes: number of bytes of its cells.
         total: sum of the values, NaN left out.
         covered: cells whose value is there and not 0.
         minimum, maximum: extremes, NaN left out; inf and -inf where there is no value.

@@ -41,7 +41,7 @@ def copy_tree(
             others have been checked, so that a source which grows meanwhile gives a copy that is consistent.
         leave_out: names directly in ``source`` that are not copied.
         threads: files copied at a time.
-        advance: told the bytes of each file that is done.
+        advance: called with the number of bytes of each file that is done.
 
     Returns:
         Bytes that the copy holds.

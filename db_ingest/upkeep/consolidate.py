@@ -58,13 +58,13 @@ class Merge(NamedTuple):
     Args:
         row: the row.
         first, last: cells they hold, half-open.
-        many: how many they are.
+        fragments: number of fragments.
     """
 
     row: int
     first: int
     last: int
-    many: int
+    fragments: int
 
 
 @dataclass
@@ -73,9 +73,10 @@ class Consolidation:
 
     Args:
         uri: the database.
-        lines: what was done, one thing a line.
-        bytes_before, bytes_after: of all files of the database; afterwards an estimate in a dry run.
-        fragments_before, fragments_after: that readers see, in all arrays; afterwards an estimate in a dry run.
+        lines: what was done, one thing per line.
+        bytes_before, bytes_after: number of bytes of all files of the database; afterwards an estimate in a dry run.
+        fragments_before, fragments_after: number of fragments that readers see, in all arrays; afterwards an estimate
+            in a dry run.
     """
 
     uri: str
@@ -136,15 +137,15 @@ def consolidate(tdb_array: str, *, dry_run: bool = False) -> Consolidation:
     import tiledb
 
     if dry_run:
-        book = catalogues.load(tdb_array)
-        return _report(tdb_array, _plan(tdb_array, book), "would be ")
+        catalogue = catalogues.load(tdb_array)
+        return _report(tdb_array, _plan(tdb_array, catalogue), "would be ")
     with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
-        book = catalogues.load(tdb_array)
+        catalogue = catalogues.load(tdb_array)
         try:
-            works = _plan(tdb_array, book)
+            works = _plan(tdb_array, catalogue)
             result = _report(tdb_array, works)
-            _perform(tdb_array, book, works, lock.check)
-            after = _report(tdb_array, _plan(tdb_array, book))
+            _perform(tdb_array, catalogue, works, lock.check)
+            after = _report(tdb_array, _plan(tdb_array, catalogue))
         except KerasgenError:
             raise
         except (tiledb.TileDBError, OSError) as error:
@@ -164,7 +165,7 @@ def _report(uri: str, works: Sequence[_Work], would: str = "") -> Consolidation:
         result.lines += [f"{work.folder.member}: {line}" for line in _lines(work, would)]
         if not work.unused:
             result.bytes_after += size - sum(work.folder.stored[name] for name in work.doomed)
-            result.fragments_after += len(work.keep) - sum(merge.many - 1 for merge in work.merges)
+            result.fragments_after += len(work.keep) - sum(merge.fragments - 1 for merge in work.merges)
     result.lines += [f"{name}: left by a killed writer; {would}removed" for name in left]
     return result
 
@@ -182,23 +183,23 @@ def _lines(work: _Work, would: str) -> Iterator[str]:
             size = sum(folder.stored[name] for name in names)
             yield f"{len(names):,} fragment(s) {what}; {would}removed, {size / 1e6:,.1f} MB"
     if work.merges:
-        many = sum(merge.many for merge in work.merges)
-        yield f"{many:,} small fragments; {would}merged into {len(work.merges):,}"
+        count = sum(merge.fragments for merge in work.merges)
+        yield f"{count:,} small fragments; {would}merged into {len(work.merges):,}"
     if len(work.keep) > 1 and not work.tidy:
         yield f"{len(work.keep):,} fragments; {would}listed in one file, their footers in another"
 
 
-def _plan(uri: str, book: Catalogue) -> list[_Work]:
+def _plan(uri: str, catalogue: Catalogue) -> list[_Work]:
     """What each array needs, as things are now."""
     import numpy as np
 
     from db_ingest.layout.cells import CELLS, folder_of
 
-    used = book.rows()
+    used = catalogue.rows()
     works = []
     for member in fragments.members(uri):
         folder = fragments.look(uri, member)
-        staged = fragments.rows_staged(book, member)
+        staged = fragments.rows_staged(catalogue, member)
         rows = used.get(member, set()) | staged
         if not folder.is_array:
             continue
@@ -270,7 +271,7 @@ def plan_merges(ordered: Iterable[Stored], cell_bytes: int) -> list[Merge]:
     return [Merge(g[0].row, g[0].first, g[-1].last + 1, len(g)) for g in groups if len(g) > 1]
 
 
-def _perform(uri: str, book: Catalogue, works: Sequence[_Work], check: Callable[[], None]) -> None:
+def _perform(uri: str, catalogue: Catalogue, works: Sequence[_Work], check: Callable[[], None]) -> None:
     merges = [(work.folder.member, merge) for work in works for merge in work.merges]
     if merges:
         with progress("merge", sum(merge.last - merge.first for _, merge in merges), "cells") as advance:
@@ -278,7 +279,7 @@ def _perform(uri: str, book: Catalogue, works: Sequence[_Work], check: Callable[
                 check()
                 _merge(uri, member, merge)
                 advance(merge.last - merge.first)
-        works = _plan(uri, book)
+        works = _plan(uri, catalogue)
     check()
     lists = {
         work.folder.member: fragments.commit_together(work.folder.place, work.keep)

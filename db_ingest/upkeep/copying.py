@@ -32,7 +32,7 @@ class CopyResult:
         uri: the database that was copied.
         to: the copy.
         tracks: names of its tracks.
-        bytes: of the copy's fragments.
+        bytes: number of bytes of the copy's fragments.
         copied: bytes of those that were not there yet.
         members: its arrays.
         dry_run: whether nothing was done.
@@ -98,9 +98,9 @@ def copy(
     tdb_array, to = str(tdb_array).rstrip("/"), str(to).rstrip("/")
     if to.startswith(f"{tdb_array}/"):
         raise InputError(f"--to {to}: lies in the database itself; expected another place")
-    book = _chosen(tdb_array, attributes, datasets)
-    found = _arrays(tdb_array, book)
-    result = CopyResult(tdb_array, to, [track.name for track in book.tracks], dry_run=dry_run)
+    catalogue = _chosen(tdb_array, attributes, datasets)
+    found = _arrays(tdb_array, catalogue)
+    result = CopyResult(tdb_array, to, [track.name for track in catalogue.tracks], dry_run=dry_run)
     result.members = [array.folder.member for array in found]
     result.bytes = sum(sum(array.files.values()) for array in found)
     _check_target(to, tdb_array)
@@ -115,21 +115,21 @@ def copy(
         for name in set(fragments.members(to)) - set(result.members):
             storage.remove_tree(storage.join(to, name))
         fragments.remove_empty_folders(to)
-        book.save(to)
+        catalogue.save(to)
         storage.remove_tree(storage.join(to, MARK))
     return result
 
 
 def _chosen(uri: str, attributes: Sequence[str] | None, datasets: Sequence[str] | None) -> Catalogue:
     """The catalogue of the copy; it has the number of the commit that is copied."""
-    book = catalogues.load(uri)
-    tracks = choose_tracks(book, attributes, datasets)
-    return dataclasses.replace(book, tracks=tracks, staged=[], commit=book.commit - 1)
+    catalogue = catalogues.load(uri)
+    tracks = choose_tracks(catalogue, attributes, datasets)
+    return dataclasses.replace(catalogue, tracks=tracks, staged=[], commit=catalogue.commit - 1)
 
 
-def _arrays(uri: str, book: Catalogue) -> list[_Array]:
+def _arrays(uri: str, catalogue: Catalogue) -> list[_Array]:
     found = []
-    for member, rows in book.rows().items():
+    for member, rows in catalogue.rows().items():
         folder = fragments.look(uri, member)
         if not folder.is_array:
             raise RunError(f"{folder.place}: no array there, though the catalogue names it")

@@ -43,19 +43,19 @@ def drop(
     """
     if attribute is None and dataset is None and not staged:
         raise InputError("nothing to drop; give --attribute, --dataset, both, or --staged")
-    with changing(tdb_array, dry_run=dry_run) as (book, save):
+    with changing(tdb_array, dry_run=dry_run) as (catalogue, save):
         if staged:
-            rows = [row for row in book.staged if _matches(row.attribute, row.dataset, attribute, dataset)]
+            rows = [row for row in catalogue.staged if _matches(row.attribute, row.dataset, attribute, dataset)]
             if not rows and (attribute or dataset):
-                known = [f"{row.dataset} {row.attribute}" for row in book.staged]
+                known = [f"{row.dataset} {row.attribute}" for row in catalogue.staged]
                 raise InputError(
                     f"no interrupted rows of that name; there are {shorten_names(known, _MOST_NAMES) or 'none'}"
                 )
-            book.staged = [row for row in book.staged if row not in rows]
+            catalogue.staged = [row for row in catalogue.staged if row not in rows]
             lines = [f"{row.dataset} {row.attribute}: interrupted row {row.row}" for row in rows]
         else:
-            tracks = _chosen(book, attribute, dataset)
-            book.tracks = [track for track in book.tracks if track not in tracks]
+            tracks = _chosen(catalogue, attribute, dataset)
+            catalogue.tracks = [track for track in catalogue.tracks if track not in tracks]
             lines = [f"{track.name}: row {track.row} of {track.member}" for track in tracks]
         if lines:
             save()
@@ -89,23 +89,23 @@ def rename(
     """
     if (attribute is None) == (dataset is None):
         raise InputError("give one of --attribute and --dataset, and its new name with --to")
-    with changing(tdb_array, dry_run=dry_run) as (book, save):
-        chosen = _chosen(book, attribute, dataset)
+    with changing(tdb_array, dry_run=dry_run) as (catalogue, save):
+        chosen = _chosen(catalogue, attribute, dataset)
         if attribute is None:
-            kind, taken = "dataset", book.datasets
+            kind, taken = "dataset", catalogue.datasets
             check_dataset(to, "--to")
         else:
-            kind, taken = "attribute", book.attributes
+            kind, taken = "attribute", catalogue.attributes
             check_attribute(to, "--to")
         if to in taken:
             raise InputError(f"--to {to}: another {kind} of the database has that name")
         lines = []
         for track in chosen:
             new = dataclasses.replace(track, dataset=to) if attribute is None else _renamed_attribute(track, to)
-            book.tracks[book.tracks.index(track)] = new
+            catalogue.tracks[catalogue.tracks.index(track)] = new
             lines.append(f"{'would rename' if dry_run else 'renamed'} {track.name} to {new.name}")
         if dataset is not None:
-            book.tracks = [_of_renamed(track, dataset, to) for track in book.tracks]
+            catalogue.tracks = [_of_renamed(track, dataset, to) for track in catalogue.tracks]
         save()
     return lines
 
@@ -127,8 +127,8 @@ def _matches(its_attribute: str, its_dataset: str, attribute: str | None, datase
     return attribute in (None, its_attribute) and dataset in (None, its_dataset)
 
 
-def _chosen(book: Catalogue, attribute: str | None, dataset: str | None) -> Sequence[Track]:
+def _chosen(catalogue: Catalogue, attribute: str | None, dataset: str | None) -> Sequence[Track]:
     """Tracks of an attribute, a dataset, or both; raises :class:`InputError` that lists the known names."""
     if attribute is not None and dataset is not None:
-        return [book.track(attribute, dataset)]
-    return choose_tracks(book, None if attribute is None else [attribute], None if dataset is None else [dataset])
+        return [catalogue.track(attribute, dataset)]
+    return choose_tracks(catalogue, None if attribute is None else [attribute], None if dataset is None else [dataset])

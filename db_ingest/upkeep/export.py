@@ -55,7 +55,7 @@ def export(
         chroms: chromosomes to write; None: all.
         skip_zeros: leave out zeros, as most bigWig files do; ingested with ``missing: zero``, the default, such a file
             gives the same cells unless the track has bases without a value on chromosomes that it covers.
-        threads: that compress; 0: as many as there are cores.
+        threads: number of threads that compress; 0: as many as there are cores.
 
     Returns:
         What was written, in a line.
@@ -66,32 +66,32 @@ def export(
     """
     if storage.is_uri(out):
         raise InputError(f"--out {out}: expected a file on this machine")
-    book = catalogues.load(tdb_array)
+    catalogue = catalogues.load(tdb_array)
     for name in chroms or ():
-        book.genome.index(name)
-    track = _track(tdb_array, book, attribute, dataset)
+        catalogue.genome.index(name)
+    track = _track(tdb_array, catalogue, attribute, dataset)
     format, packed = _format(out, "sequence" if track is None else track.kind)
     if skip_zeros and (track is None or track.kind != "signal"):
         raise InputError("--skip_zeros: only signals have zeros to leave out")
     from db_ingest.upkeep import exporting
 
-    job = exporting.Job(tdb_array, book.genome, track, out, packed, tuple(chroms or ()), skip_zeros, threads)
+    job = exporting.Job(tdb_array, catalogue.genome, track, out, packed, tuple(chroms or ()), skip_zeros, threads)
     return exporting.WRITERS[format](job)
 
 
-def _track(uri: str, book: Catalogue, attribute: str | None, dataset: str | None) -> Track | None:
+def _track(uri: str, catalogue: Catalogue, attribute: str | None, dataset: str | None) -> Track | None:
     if attribute is None:
         if dataset is not None:
             raise InputError(f"--dataset {dataset}: give --attribute as well")
-        if book.sequence is None:
+        if catalogue.sequence is None:
             raise InputError(f"{uri}: holds no sequence; name a track with --attribute and --dataset")
         return None
     if dataset is None:
-        having = [track.dataset for track in book.tracks if track.attribute == attribute]
+        having = [track.dataset for track in catalogue.tracks if track.attribute == attribute]
         if len(having) > 1:
             raise InputError(f"{len(having)} datasets have {attribute!r}; name one of {shorten_names(having, 12)}")
         dataset = having[0] if having else ""
-    return book.track(attribute, dataset)
+    return catalogue.track(attribute, dataset)
 
 
 def _format(out: str, kind: str) -> tuple[str, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from isal import isal_zlib
 
 from db_ingest import storage
+from db_ingest.ahead import ahead
 from db_ingest.errors import InputError, RunError
 from db_ingest.formats import has_called_summits
 from db_ingest.formats.bigwig_writer import BigWigWriter
@@ -47,7 +47,7 @@ class Job:
         packed: whether to compress it.
         chroms: chromosomes to write; none named: all.
         skip_zeros: whether to leave out zeros.
-        threads: that compress; 0: as many as there are cores.
+        threads: number of threads that compress; 0: as many as there are cores.
     """
 
     uri: str
@@ -155,20 +155,16 @@ def _stretches(job: Job, names: list[str], step: int) -> Iterator[tuple[str, int
     places = [(name, start) for name in names for start in range(0, genome.size(name), step)]
     with (
         contextlib.closing(Reader(job.uri)) as reader,
-        ThreadPoolExecutor(1) as ahead,
         progress("export", sum(genome.size(name) for name in names), "bases" if job.bin == 1 else "bins") as advance,
     ):
 
-        def read(name: str, start: int) -> np.ndarray:
+        def read(place: tuple[str, int]) -> np.ndarray:
+            name, start = place
             offset = genome.offset(name)
             end = min(start + step, genome.size(name))
             return reader.read(member, row, np.array([offset + start]), np.array([offset + end]))
 
-        coming = [ahead.submit(read, *place) for place in places[:1]]
-        for i, (name, start) in enumerate(places):
-            cells = coming.pop().result()
-            if i + 1 < len(places):
-                coming.append(ahead.submit(read, *places[i + 1]))
+        for (name, start), cells in zip(places, ahead(read, places), strict=True):
             yield name, start, cells
             advance(len(cells))
             crc = isal_zlib.crc32(_as_stored(cells, member), crc if start else 0)

@@ -109,10 +109,10 @@ def row_of(fragment: str) -> int:
     return int(parts[2]) - 1
 
 
-def rows_staged(book: Catalogue, member: str) -> set[int]:
+def rows_staged(catalogue: Catalogue, member: str) -> set[int]:
     """Rows of a member that an interrupted writer may go on with."""
     attribute = member.rpartition("/")[2].partition("@")[0]
-    return {staged.row for staged in book.staged if staged.attribute == attribute}
+    return {staged.row for staged in catalogue.staged if staged.attribute == attribute}
 
 
 def commit_together(place: str, fragments: Iterable[str]) -> str:

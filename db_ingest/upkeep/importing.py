@@ -79,17 +79,17 @@ def import_array(
                     raise InputError(f"{source_array}: has no {what} {name!r}; it has {shorten_names(list(known), 12)}")
         chromosomes = Naming(genome).match(source_array, array.sizes)
         _store_sequence(tdb_array, array.genome, ref_fasta, dry_run)
-        with _opened(tdb_array, genome, dry_run) as (book, save):
+        with _opened(tdb_array, genome, dry_run) as (catalogue, save):
             wanted = [
                 _wanted(array, genome, chromosomes, attribute, task)
                 for attribute in attributes or array.attributes
                 for task in datasets or array.tasks
             ]
-            todo = [item for item in wanted if refuse_or_skip(book, item, overwrite)]
+            todo = [item for item in wanted if refuse_or_skip(catalogue, item, overwrite)]
             lines = [f"{item.dataset} {item.attribute}: unchanged" for item in wanted if item not in todo]
             if dry_run:
                 return lines + [f"would import {item.dataset} {item.attribute} as a {item.kind}" for item in todo]
-            for item, track in write(tdb_array, book, save, todo, threads, "import") if todo else ():
+            for item, track in write(tdb_array, catalogue, save, todo, threads, "import") if todo else ():
                 name = f"{item.dataset} {item.attribute}"
                 lines.append(f"imported {name} as a {item.kind}" if track else f"{name}: no values, left out")
     return lines
@@ -102,7 +102,7 @@ def _store_sequence(uri: str, genome: Genome, ref_fasta: str | None, dry_run: bo
 
     with tempfile.TemporaryDirectory() as folder:
         sizes = Path(folder) / "chrom.sizes"
-        sizes.write_text("".join(f"{n}\t{s}\n" for n, s in zip(genome.names, genome.sizes, strict=True)))
+        sizes.write_text("".join(f"{n}\t{s}\n" for n, s in genome.size_by_name.items()))
         is_new = not catalogues.exists(uri)
         ingest(uri, ref_fasta=ref_fasta, chrom_sizes=str(sizes) if is_new else None, dry_run=dry_run)
 
@@ -114,9 +114,9 @@ def _opened(uri: str, genome: Genome, dry_run: bool) -> Iterator[tuple[Catalogue
         with changing(uri, dry_run=dry_run) as opened:
             yield opened
         return
-    book = Catalogue(genome)
+    catalogue = Catalogue(genome)
     if dry_run:
-        yield book, lambda: None
+        yield catalogue, lambda: None
         return
     with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
         if catalogues.exists(uri):
@@ -124,13 +124,13 @@ def _opened(uri: str, genome: Genome, dry_run: bool) -> Iterator[tuple[Catalogue
 
         def save() -> None:
             lock.check()
-            book.save(uri)
+            catalogue.save(uri)
 
         try:
-            yield book, save
+            yield catalogue, save
         except InputError:
             # The same run would fail again; of a new database nothing is left.
-            if not book.tracks:
+            if not catalogue.tracks:
                 storage.remove_contents(uri, keep=(storage.LOCK_NAME,))
             raise
 

@@ -72,39 +72,41 @@ def merge(
     from db_ingest.layout.reader import Reader
     from db_ingest.writing.derived import refuse_or_skip, write
 
-    with changing(tdb_array, dry_run=dry_run) as (book, save), contextlib.closing(Reader(tdb_array)) as reader:
-        wanted = [_wanted(reader, book, name, datasets, into, how) for name in names]
-        todo = [item for item in wanted if refuse_or_skip(book, item, overwrite)]
+    with changing(tdb_array, dry_run=dry_run) as (catalogue, save), contextlib.closing(Reader(tdb_array)) as reader:
+        wanted = [_wanted(reader, catalogue, name, datasets, into, how) for name in names]
+        todo = [item for item in wanted if refuse_or_skip(catalogue, item, overwrite)]
         lines = [f"{item.dataset} {item.attribute}: unchanged" for item in wanted if item not in todo]
         of = f"{how} of {', '.join(datasets)}"
         if dry_run:
             return lines + [f"would write {item.dataset} {item.attribute}: {of}" for item in todo]
-        for item, track in write(tdb_array, book, save, todo, threads, "merge") if todo else ():
+        for item, track in write(tdb_array, catalogue, save, todo, threads, "merge") if todo else ():
             said = f"wrote {track.name}: {of}" if track else f"{into} {item.attribute}: no dataset has any value"
             lines.append(said)
     return lines
 
 
-def inputs_of(book: Catalogue, track: Track) -> list[Track] | None:
+def inputs_of(catalogue: Catalogue, track: Track) -> list[Track] | None:
     """The tracks that a pooled track came from; None if they are not there any more or have changed."""
-    inputs = [book.find(track.attribute, name) for name in track.source["datasets"]]
+    inputs = [catalogue.find(track.attribute, name) for name in track.source["datasets"]]
     found = [item for item in inputs if item is not None and item.kind == "signal"]
     if len(found) < len(inputs) or _digest(found, track.source["how"]) != track.source["sha256"]:
         return None
     return found
 
 
-def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str], into: str, how: str) -> DerivedTrack:
+def _wanted(
+    reader: Reader, catalogue: Catalogue, attribute: str, datasets: list[str], into: str, how: str
+) -> DerivedTrack:
     from db_ingest.upkeep.pooling import Pooled
     from db_ingest.writing.derived import DerivedTrack
 
-    tracks = [book.track(attribute, dataset) for dataset in datasets]
+    tracks = [catalogue.track(attribute, dataset) for dataset in datasets]
     if tracks[0].kind != "signal":
         raise InputError(f"attribute {attribute!r} is a mask; only signals have a sum or a mean")
     bins = {track.bin: track for track in tracks}
     if len(bins) > 1:
         (one, first), (two, second) = list(bins.items())[:2]
-        raise InputError(f"{first.name} has {one} bp a bin, {second.name} has {two}; expected the same")
+        raise InputError(f"{first.name} has {one} bp per bin, {second.name} has {two}; expected the same")
     for track in tracks:
         if track.transform != tracks[0].transform:
             raise InputError(
@@ -117,7 +119,7 @@ def _wanted(reader: Reader, book: Catalogue, attribute: str, datasets: list[str]
         if all(track.options.get(name) == tracks[0].options.get(name, ...) for track in tracks)
     }
     source: dict[str, Any] = {"path": TYPE, "datasets": datasets, "how": how, "sha256": _digest(tracks, how)}
-    origin = Pooled(reader, book.genome, tracks, how)
+    origin = Pooled(reader, catalogue.genome, tracks, how)
     provenance = Provenance(TYPE, source, options)
     return DerivedTrack(attribute, into, "signal", provenance, origin, tracks[0].bin)
 

@@ -41,7 +41,7 @@ class _Check:
     """What the checks of all tracks share."""
 
     uri: str
-    book: Catalogue
+    catalogue: Catalogue
     reader: Reader
     naming: Naming
     fetcher: Fetcher
@@ -51,7 +51,7 @@ class _Check:
 
 def check_sources(
     uri: str,
-    book: Catalogue,
+    catalogue: Catalogue,
     tracks: Sequence[Track],
     with_sequence: bool,
     *,
@@ -65,18 +65,18 @@ def check_sources(
         The first difference of each, and a line for each source that there is nothing to compare with.
     """
     fetcher = Fetcher(cache_dir)
-    aliases = read_alias_table(fetcher.local(chrom_alias), book.genome) if chrom_alias else {}
+    aliases = read_alias_table(fetcher.local(chrom_alias), catalogue.genome) if chrom_alias else {}
     groups: dict[tuple[Any, ...], list[Track]] = {}
     for track in tracks:
         groups.setdefault(_read_with(track), []).append(track)
     wanted: list[list[Track]] = [*groups.values()]
     at_a_time = workers.at_a_time(threads)
-    total = sum(book.genome.bases for _ in tracks) + (book.genome.bases if with_sequence else 0)
+    total = sum(catalogue.genome.bases for _ in tracks) + (catalogue.genome.bases if with_sequence else 0)
     reader = Reader(uri)
     try:
         with progress("compare with sources", total, "bases") as advance, ThreadPoolExecutor(at_a_time) as executor:
             inner = max(1, at_a_time // max(1, len(wanted)))
-            check = _Check(uri, book, reader, Naming(book.genome, aliases), fetcher, inner, advance)
+            check = _Check(uri, catalogue, reader, Naming(catalogue.genome, aliases), fetcher, inner, advance)
             futures = [executor.submit(_check_sequence, check)] if with_sequence else []
             futures += [executor.submit(_check_group, check, group) for group in wanted]
             found = [future.result() for future in futures]
@@ -127,9 +127,9 @@ class _Source:
 @contextlib.contextmanager
 def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _Source]]]:
     """The source of each track."""
-    track, genome = tracks[0], check.book.genome
+    track, genome = tracks[0], check.catalogue.genome
     if track.type == merge.TYPE:
-        inputs = merge.inputs_of(check.book, track)
+        inputs = merge.inputs_of(check.catalogue, track)
         if inputs is None:
             datasets = ", ".join(track.source["datasets"])
             raise _NotComparedError(f"what it was pooled from ({datasets}) has changed since")
@@ -189,7 +189,7 @@ def _unchanged(check: _Check, place: str, sha256: str) -> Path:
 
 
 def _first_difference(check: _Check, track: Track, source: _Source) -> str | None:
-    genome = check.book.genome.binned(track.bin) if track.bin > 1 else check.book.genome
+    genome = check.catalogue.genome.binned(track.bin) if track.bin > 1 else check.catalogue.genome
     for name in genome.names:
         if name not in source.chromosomes:
             if name in track.checksums:
@@ -217,9 +217,9 @@ def _say(value: Any) -> str:
 
 
 def _check_sequence(check: _Check) -> tuple[list[Damage], list[str]]:
-    assert check.book.sequence is not None
-    name, source = schema.SEQUENCE, check.book.sequence
-    genome = check.book.genome
+    assert check.catalogue.sequence is not None
+    name, source = schema.SEQUENCE, check.catalogue.sequence
+    genome = check.catalogue.genome
     try:
         path = _unchanged(check, source["path"], source["sha256"])
         for chromosome, bases in sequence.chromosomes(path, check.naming):
@@ -243,7 +243,7 @@ def _check_sequence(check: _Check) -> tuple[list[Damage], list[str]]:
 
 def _table_differs(check: _Check, track: Track, table: bed.BedTable) -> str | None:
     """The first interval that is not stored as the file has it."""
-    genome = check.book.genome
+    genome = check.catalogue.genome
     found = check.reader.read_intervals(track.intervals, track.row)
     expected = interval_fields(genome, table)
     if len(found["start"]) != len(table):

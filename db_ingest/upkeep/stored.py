@@ -33,7 +33,7 @@ class Damage:
     """A difference between what is stored and what should be.
 
     Args:
-        name: of the track, the level or the sequence.
+        name: name of the track, the level or the sequence.
         what: where, what was found, what was expected.
         track: the track it belongs to; None: the sequence.
         readable: whether all of it could be read.
@@ -47,7 +47,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class _Target:
-    """A row to check: of a track, of a level of one, or the sequence."""
+    """A row to check: that of a track, of a level or of the sequence."""
 
     name: str
     track: Track | None
@@ -59,14 +59,14 @@ class _Target:
 
 
 def check_stored(
-    uri: str, book: Catalogue, tracks: Sequence[Track], with_sequence: bool, threads: int
+    uri: str, catalogue: Catalogue, tracks: Sequence[Track], with_sequence: bool, threads: int
 ) -> tuple[list[Damage], int]:
     """Compare tracks, their levels and the sequence with the checksums and sums of the catalogue.
 
     Returns:
         Differences, in the order of the tracks, and how many rows were read.
     """
-    targets = list(_targets(book, tracks, with_sequence))
+    targets = list(_targets(catalogue, tracks, with_sequence))
     cells = _Cells(uri)
     reader = Reader(uri)
     damage: list[Damage] = []
@@ -91,12 +91,12 @@ def _masks(tracks: Sequence[Track]) -> list[Track]:
     return [track for track in tracks if track.kind == "mask"]
 
 
-def _targets(book: Catalogue, tracks: Sequence[Track], with_sequence: bool) -> Iterator[_Target]:
-    if with_sequence and book.sequence is not None:
+def _targets(catalogue: Catalogue, tracks: Sequence[Track], with_sequence: bool) -> Iterator[_Target]:
+    if with_sequence and catalogue.sequence is not None:
         name = schema.SEQUENCE
-        yield _Target(name, None, name, name, None, book.genome, book.sequence["checksums"])
+        yield _Target(name, None, name, name, None, catalogue.genome, catalogue.sequence["checksums"])
     for track in tracks:
-        genome = book.genome.binned(track.bin) if track.bin > 1 else book.genome
+        genome = catalogue.genome.binned(track.bin) if track.bin > 1 else catalogue.genome
         yield _Target(track.name, track, track.folder, track.member, track.row, genome, track.checksums)
         for level in track.levels:
             yield _Target(
@@ -105,7 +105,7 @@ def _targets(book: Catalogue, tracks: Sequence[Track], with_sequence: bool) -> I
                 "signal",
                 track.level_member(level),
                 level.row,
-                book.genome.binned(level.bin),
+                catalogue.genome.binned(level.bin),
                 level.checksums,
             )
 

@@ -62,17 +62,17 @@ def verify(
     from db_ingest.upkeep.provenance import check_sources
     from db_ingest.upkeep.stored import check_stored
 
-    book = catalogues.load(tdb_array)
-    tracks = choose_tracks(book, attributes, datasets)
-    with_sequence = book.sequence is not None and attributes is None and datasets is None
-    found, checked = check_stored(tdb_array, book, tracks, with_sequence, threads)
+    catalogue = catalogues.load(tdb_array)
+    tracks = choose_tracks(catalogue, attributes, datasets)
+    with_sequence = catalogue.sequence is not None and attributes is None and datasets is None
+    found, checked = check_stored(tdb_array, catalogue, tracks, with_sequence, threads)
     result = Verification(checked)
     if sources:
         broken = {item.name for item in found if not item.readable}
         tracks = [track for track in tracks if track.name not in broken]
         with_sequence = with_sequence and SEQUENCE not in broken
         more, result.sources = check_sources(
-            tdb_array, book, tracks, with_sequence, chrom_alias=chrom_alias, cache_dir=cache_dir, threads=threads
+            tdb_array, catalogue, tracks, with_sequence, chrom_alias=chrom_alias, cache_dir=cache_dir, threads=threads
         )
         found += more
     if found:

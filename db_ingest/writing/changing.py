@@ -20,15 +20,15 @@ def changing(uri: str, *, dry_run: bool = False) -> Iterator[tuple[Catalogue, Ca
         NoDatabaseError: no database there.
         RunError: another process is writing to it.
     """
-    book = catalogues.load(uri)
+    catalogue = catalogues.load(uri)
     if dry_run:
-        yield book, lambda: None
+        yield catalogue, lambda: None
         return
     with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
-        book = catalogues.load(uri)
+        catalogue = catalogues.load(uri)
 
         def save() -> None:
             lock.check()
-            book.save(uri)
+            catalogue.save(uri)
 
-        yield book, save
+        yield catalogue, save

@@ -30,7 +30,7 @@ class Computed:
         attribute, dataset: its name.
         what: what it is, for people, e.g. ``"component 3 of the embedding of model.keras"``.
         sha256: changes when the values would.
-        bin: bp a cell.
+        bin: bp per cell.
         chromosomes: those that it has values of.
         read: chromosome, first cell and the one after the last -> ``(cells,) float32``, NaN where there is no value.
             Called by several threads at once, and only by :func:`write_computed`.
@@ -81,36 +81,38 @@ def write_computed(
     """
     from db_ingest.writing.derived import write
 
-    with changing(tdb_array) as (book, save):
-        if not _is_new(book, signals, overwrite):
+    with changing(tdb_array) as (catalogue, save):
+        if not _is_new(catalogue, signals, overwrite):
             return []
         names = {(signal.attribute, signal.dataset) for signal in signals}
         datasets = {signal.dataset for signal in signals}
         stale = [
             track
-            for track in book.tracks
+            for track in catalogue.tracks
             if track.type == TYPE and track.dataset in datasets and (track.attribute, track.dataset) not in names
         ]
         wanted = [_wanted(signal) for signal in signals]
         return [
             track
             for _, track in write(
-                tdb_array, book, save, wanted, threads, "write", instead_of=stale if overwrite else []
+                tdb_array, catalogue, save, wanted, threads, "write", instead_of=stale if overwrite else []
             )
             if track is not None
         ]
 
 
-def _is_new(book: Catalogue, signals: Sequence[Computed], overwrite: bool) -> bool:
+def _is_new(catalogue: Catalogue, signals: Sequence[Computed], overwrite: bool) -> bool:
     from db_ingest.writing.derived import refuse_or_skip
 
     for signal in signals:
         check_attribute(signal.attribute, "the name of a computed track")
         check_dataset(signal.dataset, "the name of a computed dataset")
         for name in signal.chromosomes:
-            if name not in book.genome:
-                raise InputError(f"no chromosome {name!r} in the genome; it has {shorten_names(book.genome.names)}")
-    return any([refuse_or_skip(book, _wanted(signal), overwrite) for signal in signals])
+            if name not in catalogue.genome:
+                raise InputError(
+                    f"no chromosome {name!r} in the genome; it has {shorten_names(catalogue.genome.names)}"
+                )
+    return any([refuse_or_skip(catalogue, _wanted(signal), overwrite) for signal in signals])
 
 
 def _wanted(signal: Computed) -> DerivedTrack:

@@ -66,7 +66,7 @@ class DerivedTrack:
 
 def write(
     uri: str,
-    book: Catalogue,
+    catalogue: Catalogue,
     save: Callable[[], None],
     wanted: Sequence[DerivedTrack],
     threads: int,
@@ -75,34 +75,34 @@ def write(
 ) -> Iterator[tuple[DerivedTrack, Track | None]]:
     """Write tracks, one after the other; yields each when it is committed, with None if it holds no value at all.
 
-    The caller holds the writer's lock; ``save`` makes ``book`` the database's catalogue. Given ``instead_of``, all are
+    The caller holds the writer's lock; ``save`` makes ``catalogue`` that of the database. Given ``instead_of``, all are
     committed in one step when the last is written, and these tracks are gone then.
     """
     from db_ingest.progress import progress
 
-    resumed = {(row.attribute, row.row) for row in book.staged}
-    rows = [book.stage(item.attribute, item.dataset, item.provenance) for item in wanted]
+    resumed = {(row.attribute, row.row) for row in catalogue.staged}
+    rows = [catalogue.stage(item.attribute, item.dataset, item.provenance) for item in wanted]
     save()
-    total = sum(book.genome.binned(item.bin).bases for item in wanted)
+    total = sum(catalogue.genome.binned(item.bin).bases for item in wanted)
     done = []
     with (
         progress(what, total, "bases" if all(item.bin == 1 for item in wanted) else "bins") as advance,
         ThreadPoolExecutor(workers.at_a_time(threads)) as executor,
     ):
         for item, staged in zip(wanted, rows, strict=True):
-            writing = _Writing(uri, book.genome, item, staged, (staged.attribute, staged.row) in resumed)
+            writing = _Writing(uri, catalogue.genome, item, staged, (staged.attribute, staged.row) in resumed)
             track = writing.perform(executor, advance)
             if track is None:
-                book.unstage(item.attribute, item.dataset)
+                catalogue.unstage(item.attribute, item.dataset)
             else:
-                book.put(track)
+                catalogue.put(track)
             if instead_of is None:
                 save()
                 yield item, track
             else:
                 done.append((item, track))
     if instead_of is not None:
-        book.tracks = [track for track in book.tracks if track not in instead_of]
+        catalogue.tracks = [track for track in catalogue.tracks if track not in instead_of]
         save()
         yield from done
 
@@ -224,14 +224,14 @@ def has_value(cells: np.ndarray, folder: str) -> bool:
     return int(cells.min()) != missing
 
 
-def refuse_or_skip(book: Catalogue, item: DerivedTrack, overwrite: bool) -> bool:
+def refuse_or_skip(catalogue: Catalogue, item: DerivedTrack, overwrite: bool) -> bool:
     """Whether a track is to be written: not if it is there, of the same source.
 
     Raises:
         InputError: it is there, of another source, and ``overwrite`` is not given; or the attribute is of another kind.
     """
-    old = book.find(item.attribute, item.dataset)
-    for track in book.tracks:
+    old = catalogue.find(item.attribute, item.dataset)
+    for track in catalogue.tracks:
         if track is not old and track.attribute == item.attribute and track.kind != item.kind:
             raise InputError(f"attribute {item.attribute!r} is a {track.kind} in the database; this is a {item.kind}")
     if old is None:

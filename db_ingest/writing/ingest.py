@@ -63,18 +63,18 @@ def ingest(
 
     Args:
         tdb_array: path or ``s3://`` URI of the database; made if there is none.
-        tiledb_metadata: samples table: ``dataset`` and one column an attribute; a cell is a path, a URI or empty.
+        tiledb_metadata: samples table: ``dataset`` and one column per attribute; a cell is a path, a URI or empty.
         ref_fasta: genome sequence to store, FASTA or 2bit; a database of tracks alone has none.
         chrom_sizes: names and sizes of the chromosomes to store, in order; taken from the sequence when not given.
         chrom_alias: table of chromosome names, synonyms on a line, for names that are not understood anyway.
         attribute_config: a preset of attribute types: ``encode_pipeline``, ``encode_pipeline_with_controls`` or
             ``generic_bigwig``.
         attribute_config_file: attribute and type, tab separated, or YAML with options.
-        levels: bp a bin: keep the mean of the signals of the samples table in bins as well, as
+        levels: bp per bin: keep the mean of the signals of the samples table in bins as well, as
             :func:`db_ingest.writing.levels.levels` does. Tracks that have them already keep them.
         overwrite: replace tracks whose file or settings have changed; refused otherwise.
         workers: processes that read and write.
-        threads: threads a worker; 0 shares the cores among the workers.
+        threads: threads per worker; 0 shares the cores among the workers.
         scheduler: Dask scheduler to send the work to, ``tcp://host:port``, or ``local`` for a cluster of ``workers``
             processes on this machine. Its workers must reach the inputs and the database by the same names.
         cache_dir: where inputs from URIs are kept.
@@ -154,10 +154,10 @@ def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) ->
     """Keep the signals of a plan in bins as well."""
     from db_ingest.writing.levels import add_levels
 
-    book = catalogues.load(plan.uri)
-    found = [book.find(*item.name) for item in (*plan.todo, *plan.unchanged)]
+    catalogue = catalogues.load(plan.uri)
+    found = [catalogue.find(*item.name) for item in (*plan.todo, *plan.unchanged)]
     signals = [track for track in found if track is not None and track.kind == "signal"]
-    return add_levels(plan.uri, book, signals, levels, check=check).written
+    return add_levels(plan.uri, catalogue, signals, levels, check=check).written
 
 
 def _result(plan: Plan) -> IngestResult:

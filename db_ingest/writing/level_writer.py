@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import tiledb
 
 from db_ingest import storage
+from db_ingest.ahead import ahead
 from db_ingest.cores import cores
 from db_ingest.errors import KerasgenError
 from db_ingest.layout import arrays
@@ -35,7 +34,7 @@ def write_levels(
         genome: its chromosomes.
         track: a signal.
         fresh: what to write; their bins are multiples of the track's.
-        advance: told of bases done, in each of :func:`passes`.
+        advance: called with the number of bases done, in each of :func:`passes`.
     """
     reader = Reader(uri)
     try:
@@ -77,7 +76,8 @@ def _write_together(
     period = math.lcm(*(level.bin for level in together))
     step = max(1, _BASES_AT_ONCE // period) * period
 
-    def compute(chromosome: str, start: int, end: int) -> list[np.ndarray]:
+    def compute(stretch: tuple[str, int, int]) -> list[np.ndarray]:
+        chromosome, start, end = stretch
         offset = genome.offset(chromosome)
         values = read_bases(reader, genome, track, (np.array([offset + start]), np.array([offset + end])))
         return [aggregate(values, level.bin, level.aggregation) for level in together]
@@ -88,27 +88,13 @@ def _write_together(
         if name in track.checksums
         for start in range(0, genome.size(name), step)
     ]
-    for (name, start, end), found in _in_order(compute, stretches):
+    threads = cores()
+    computed = ahead(compute, stretches, threads=threads, depth=2 * threads)
+    for (name, start, end), found in zip(stretches, computed, strict=True):
         for level, values in zip(filling, found, strict=True):
             level.add(name, start, values)
         advance(end - start)
     return [level.finish() for level in filling]
-
-
-def _in_order(
-    compute: Callable[[str, int, int], list[np.ndarray]], stretches: Iterable[tuple[str, int, int]]
-) -> Iterator[tuple[tuple[str, int, int], list[np.ndarray]]]:
-    """Compute in threads, but few stretches ahead of the one that is taken, so that memory is bounded."""
-    ahead: deque[tuple[tuple[str, int, int], Future[list[np.ndarray]]]] = deque()
-    threads = cores()
-    with ThreadPoolExecutor(threads) as executor:
-        for stretch in stretches:
-            ahead.append((stretch, executor.submit(compute, *stretch)))
-            if len(ahead) > 2 * threads:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        for first, future in ahead:
-            yield first, future.result()
 
 
 class _Filling:
@@ -134,9 +120,9 @@ class _Filling:
                 self._chunk = chunk
                 self._cells.fill(np.nan)
             first, last = self._genome.chunk(chunk)
-            many = min(len(values), last - position)
-            self._cells[position - first : position - first + many] = values[:many]
-            values, position = values[many:], position + many
+            count = min(len(values), last - position)
+            self._cells[position - first : position - first + count] = values[:count]
+            values, position = values[count:], position + count
 
     def finish(self) -> Level:
         """Write what is left; returns the level with its checksums."""

@@ -63,7 +63,7 @@ def levels(
     Args:
         tdb_array: path or URI of the database.
         attributes: signals to bin.
-        bins: bp a bin, one level each.
+        bins: bp per bin, one level each.
         aggregation: ``"mean"``, ``"max"`` or ``"sum"``.
         datasets: these alone; all that have the attribute when not given.
         overwrite: write levels anew that are there.
@@ -76,20 +76,20 @@ def levels(
     """
     sizes = check_bins(bins, aggregation)
     if dry_run:
-        book = catalogues.load(tdb_array)
-        result, todo = _plan(tdb_array, choose_tracks(book, attributes, datasets), sizes, aggregation, overwrite)
+        catalogue = catalogues.load(tdb_array)
+        result, todo = _plan(tdb_array, choose_tracks(catalogue, attributes, datasets), sizes, aggregation, overwrite)
         result.dry_run = True
         result.written = [(track, Level(bin, aggregation, -1, {})) for track, missing in todo for bin in missing]
         return result
     with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
-        book = catalogues.load(tdb_array)
-        tracks = choose_tracks(book, attributes, datasets)
-        return add_levels(tdb_array, book, tracks, sizes, aggregation, overwrite=overwrite, check=lock.check)
+        catalogue = catalogues.load(tdb_array)
+        tracks = choose_tracks(catalogue, attributes, datasets)
+        return add_levels(tdb_array, catalogue, tracks, sizes, aggregation, overwrite=overwrite, check=lock.check)
 
 
 def add_levels(
     uri: str,
-    book: Catalogue,
+    catalogue: Catalogue,
     tracks: Sequence[Track],
     sizes: Sequence[int],
     aggregation: str = "mean",
@@ -101,22 +101,22 @@ def add_levels(
 
     Args:
         uri: the database.
-        book: its catalogue as it is now; it is saved with the levels.
+        catalogue: its catalogue as it is now; it is saved with the levels.
         tracks: signals of it.
-        sizes: bp a bin.
+        sizes: bp per bin.
         aggregation: one of :data:`AGGREGATIONS`.
         overwrite: write levels anew that are there.
         check: raises if the lock was lost.
     """
     result, todo = _plan(uri, tracks, sizes, aggregation, overwrite)
     if todo:
-        _perform(uri, book, todo, aggregation, result, check)
+        _perform(uri, catalogue, todo, aggregation, result, check)
     return result
 
 
 def _perform(
     uri: str,
-    book: Catalogue,
+    catalogue: Catalogue,
     todo: Sequence[tuple[Track, list[int]]],
     aggregation: str,
     result: LevelsResult,
@@ -126,25 +126,25 @@ def _perform(
 
     def save() -> None:
         check()
-        book.save(uri)
+        catalogue.save(uri)
 
     # Rows are handed out for good before the first byte is written, so that none is ever used twice.
     fresh = [
-        [Level(bin, aggregation, book.take_row(track.stored_as or track.attribute), {}) for bin in missing]
+        [Level(bin, aggregation, catalogue.take_row(track.stored_as or track.attribute), {}) for bin in missing]
         for track, missing in todo
     ]
     save()
     bases = sum(
-        len(passes(wanted)) * sum(book.genome.size(name) for name in track.checksums)
+        len(passes(wanted)) * sum(catalogue.genome.size(name) for name in track.checksums)
         for (track, _), wanted in zip(todo, fresh, strict=True)
     )
     with progress("levels", bases, "bases") as advance:
         for (track, _), wanted in zip(todo, fresh, strict=True):
-            made = write_levels(uri, book.genome, track, wanted, advance)
+            made = write_levels(uri, catalogue.genome, track, wanted, advance)
             replaced = {(level.bin, level.aggregation) for level in made}
             kept = [level for level in track.levels if (level.bin, level.aggregation) not in replaced]
             binned = replace(track, levels=tuple(sorted([*kept, *made], key=lambda level: level.bin)))
-            book.tracks[book.tracks.index(track)] = binned
+            catalogue.tracks[catalogue.tracks.index(track)] = binned
             save()
             result.written += [(track, level) for level in made]
 
@@ -155,7 +155,7 @@ def check_bins(sizes: Sequence[int], aggregation: str = "mean", flag: str = "--b
         raise InputError(f"--aggregation {aggregation}: expected one of {', '.join(AGGREGATIONS)}")
     for size in sizes:
         if not 2 <= size <= MOST_BASES:
-            raise InputError(f"{flag} {size}: expected bp a bin, from 2 to {MOST_BASES:,}")
+            raise InputError(f"{flag} {size}: expected bp per bin, from 2 to {MOST_BASES:,}")
     if not sizes:
         raise InputError(f"{flag}: expected one or more")
     return sorted(set(sizes))

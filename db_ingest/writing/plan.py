@@ -198,9 +198,7 @@ def _genome(existing: Catalogue | None, reference: Path | None, chrom_sizes: Pat
     given = read_sizes(chrom_sizes) if chrom_sizes else None
     if existing is not None:
         # The order is the database's own.
-        if given is not None and dict(zip(given.names, given.sizes, strict=True)) != dict(
-            zip(existing.genome.names, existing.genome.sizes, strict=True)
-        ):
+        if given is not None and given.size_by_name != existing.genome.size_by_name:
             raise InputError(
                 f"{chrom_sizes}: another genome than the database's; it has {shorten_names(given.names)} "
                 f"({given.bases:,} bp), the database {shorten_names(existing.genome.names)} "

@@ -28,7 +28,7 @@ class Report:
     """Outcome of the checks.
 
     Args:
-        lines: one line a track, or an attribute that very many datasets have, and one line a mask on the signal in
+        lines: one line per track, or an attribute that very many datasets have, and one line per mask on the signal in
             its intervals; for people.
         warnings: one line each thing that looks wrong, with all datasets in which it does.
         shares: ``(mask attribute, signal attribute, dataset)`` -> share of the intervals with any signal, of those on
@@ -50,7 +50,7 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
         if track.dataset in of_dataset:
             of_dataset[track.dataset].append(track)
             of_attribute.setdefault(track.attribute, []).append(track)
-    many = {name: tracks for name, tracks in of_attribute.items() if len(tracks) > _MANY_TRACKS}
+    summarised = {name: tracks for name, tracks in of_attribute.items() if len(tracks) > _MANY_TRACKS}
     reader = Reader(uri)
     odd: dict[tuple[str, str], list[Track]] = {}
     pairs: list[str] = []
@@ -59,7 +59,7 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
             # The order of commits changes from run to run.
             tracks = sorted(unordered, key=lambda track: (track.kind == "mask", track.attribute))
             for track in tracks:
-                if track.attribute not in many:
+                if track.attribute not in summarised:
                     report.lines.append(describe(track, genome))
                 for text in _odd(track, genome):
                     odd.setdefault((track.attribute, text), []).append(track)
@@ -78,13 +78,13 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
                     share = report.shares[mask.attribute, name, dataset] = float((picked > 0).mean())
                     where = "" if measured.all() else f" (of {measured.sum():,} on chromosomes that it has)"
                     said.append(f"{name} {share:.1%}{where}")
-                if said and mask.attribute not in many:
+                if said and mask.attribute not in summarised:
                     report.lines.append(f"{mask.name}: intervals with signal: {', '.join(said)}")
                 pairs += _swapped(dataset, mask.attribute, table["strand"][_pick(table)], totals)
             pairs += _twins(dataset, signals)
     finally:
         reader.close()
-    for attribute, tracks in many.items():
+    for attribute, tracks in summarised.items():
         report.lines.append(_describe_many(attribute, tracks, genome))
         report.lines += _describe_shares(attribute, report.shares)
     report.warnings = [_warn(text, tracks) for (_, text), tracks in odd.items()] + pairs
@@ -118,7 +118,7 @@ def _describe_many(attribute: str, tracks: Sequence[Track], genome: Genome) -> s
 
 
 def _describe_shares(mask: str, shares: dict[tuple[str, str, str], float]) -> list[str]:
-    """One line a signal on how much of the intervals of a mask that many datasets have lie in it."""
+    """One line per signal on how much of the intervals of a mask that many datasets have lie in it."""
     of_signal: dict[str, dict[str, float]] = {}
     for (attribute, signal, dataset), share in shares.items():
         if attribute == mask:

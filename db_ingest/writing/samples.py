@@ -146,7 +146,7 @@ def _attribute(path: Path, name: str, entry: dict[str, Any]) -> Attribute:
 
 
 def read_samples(path: str | Path, attributes: Mapping[str, Attribute]) -> list[Cell]:
-    """Read the samples table: tab separated, a header of ``dataset`` and attribute names, a line a dataset.
+    """Read the samples table: tab separated, a header of ``dataset`` and attribute names, one line per dataset.
 
     A cell is a path or empty. A relative path is looked for in the working folder, then beside the table.
 

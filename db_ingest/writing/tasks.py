@@ -40,7 +40,7 @@ class TaskRunner:
     A file that is read in parts stays open in each thread until the thread gets a task on another one.
 
     Args:
-        advance: told of the number of bases done.
+        advance: called with the number of bases done.
     """
 
     def __init__(self, advance: Callable[[int], None] = lambda bases: None) -> None:

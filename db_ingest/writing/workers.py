@@ -67,7 +67,7 @@ def at_a_time(threads: int) -> int:
 
 
 def default_threads(workers: int) -> int:
-    """Threads a worker: its share of the cores, and no more than half of the free memory holds chunks for."""
+    """Threads per worker: its share of the cores, and no more than half of the free memory holds chunks for."""
     import psutil
 
     room = int(psutil.virtual_memory().available / 2 / (workers * CHUNK * BYTES_PER_BASE))
@@ -110,7 +110,7 @@ def worker_pool(
         workers: number of processes; 1 works in this one.
         threads: number of threads per worker; 0 shares the cores among the workers.
         scheduler: ``tcp://host:port`` of a Dask scheduler, ``local`` for a cluster on this machine, or None.
-        advance: told of the number of bases done.
+        advance: called with the number of bases done.
         environment: variables to set on machines of a cluster, which do not have them.
 
     Raises:

@@ -70,9 +70,12 @@ def being_written(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterat
             yield np.empty(shape, dtype)
             return
         try:
-            # A disk that is full is told of now; later, the system would end the process.
             with temporary.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, nbytes)
+                # A disk that is full is told of now; later, the system would end the process. macOS cannot tell.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, nbytes)
+                else:
+                    file.truncate(nbytes)
         except OSError as error:
             raise RunError(f"{path.parent}: no room for {nbytes / 1e9:.2f} GB of cells ({error.strerror})") from error
         array = np.memmap(temporary, dtype, "r+", shape=shape)

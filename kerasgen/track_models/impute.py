@@ -279,7 +279,7 @@ def _database(opened: TrackModel, tdb_array: str | None) -> Database:
     if tdb_array is None and recorded is None:
         raise InputError(f"{opened.prefix}.json names no database; give --tdb_array")
     database = Database(tdb_array or recorded)
-    sizes = dict(zip(database.genome.names, database.genome.sizes, strict=True))
+    sizes = database.genome.size_by_name
     for name in opened.chromosomes:
         if sizes.get(name) != opened.sizes[name]:
             raise InputError(

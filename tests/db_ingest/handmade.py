@@ -15,9 +15,9 @@ from db_ingest.layout.cells import CELLS
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.summaries import combine, summarise
 
-GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), 16)
 CHUNK = 64
-"""Tests set ``db_ingest.layout.genome.CHUNK`` to this; the genome then has four chunks."""
+GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), 16, chunk_positions=CHUNK)
+"""It has four chunks; tests set ``db_ingest.layout.genome.CHUNK`` to the same, for genomes read from a catalogue."""
 
 
 class Database:
@@ -25,7 +25,7 @@ class Database:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.book = Catalogue(GENOME)
+        self.catalogue = Catalogue(GENOME)
         self.rng = np.random.default_rng(8)
         self.cells: dict[tuple[str, int], np.ndarray] = {}
 
@@ -71,7 +71,7 @@ class Database:
         values: dict[str, np.ndarray] | None = None,
     ) -> Track:
         """Add a track, or replace the one of that name."""
-        row = self.book.take_row(attribute)
+        row = self.catalogue.take_row(attribute)
         member = schema.member(folder, attribute, bin)
         summary, checksums = self.write_row(member, row, GENOME.binned(bin) if bin > 1 else GENOME, values=values)
         if folder == "mask":
@@ -83,7 +83,7 @@ class Database:
             summary = {"intervals": 1, "covered": 1}
         made = []
         for size in levels:
-            level = self.book.take_row(attribute)
+            level = self.catalogue.take_row(attribute)
             _, checks = self.write_row(f"signal/{attribute}@{size}", level, GENOME.binned(size))
             made.append(Level(size, "mean", level, checks))
         kind = "mask" if folder == "mask" else "signal"
@@ -91,7 +91,7 @@ class Database:
         track = Track(
             attribute, dataset, kind, "bigwig", folder, row, source, {}, summary, checksums, "", bin, tuple(made)
         )
-        self.book.put(track)
+        self.catalogue.put(track)
         return track
 
     @property
@@ -99,7 +99,7 @@ class Database:
         return storage.tiledb_ctx(self.uri)
 
     def save(self) -> None:
-        self.book.save(self.uri)
+        self.catalogue.save(self.uri)
 
     def check(self, uri: str | None = None) -> None:
         """Every row that the catalogue names holds what was written, as plain TileDB reads it."""

@@ -115,22 +115,22 @@ def what_is_kept(database: Path) -> dict[tuple[str, str], Any]:
 
 def checksums_of_cells(database: Path) -> dict[tuple[str, str], dict[str, str]]:
     """CRC-32 of each track's cells by chromosome, by TileDB and zlib alone."""
-    book, found = document(database), {}
-    for track in book["tracks"]:
+    catalogue, found = document(database), {}
+    for track in catalogue["tracks"]:
         checksums = found[track["attribute"], track["dataset"]] = {}
         with tiledb.open(str(database / track["folder"] / track["attribute"])) as array:
-            for place in book["genome"]["chromosomes"]:
+            for place in catalogue["genome"]["chromosomes"]:
                 stretch = joined(array[track["row"], place["offset"] : place["offset"] + place["size"]]["value"])
                 checksums[place["name"]] = f"{zlib.crc32(stretch):08x}"
     return found
 
 
 def check_intervals(database: Path, folder: Path) -> None:
-    book = document(database)
-    track = next(t for t in book["tracks"] if t["attribute"] == "peaks")
+    catalogue = document(database)
+    track = next(t for t in catalogue["tracks"] if t["attribute"] == "peaks")
     with tiledb.open(str(database / "intervals" / "peaks")) as array:
         found = array[track["row"], :]
-    starts = {c["name"]: c["offset"] for c in book["genome"]["chromosomes"]}
+    starts = {c["name"]: c["offset"] for c in catalogue["genome"]["chromosomes"]}
     lines = [line.split("\t") for line in (folder / "p.narrowPeak").read_text().splitlines()]
     assert sorted(found["start"].tolist()) == sorted(starts[line[0]] + int(line[1]) for line in lines)
 
@@ -171,13 +171,13 @@ def whole(experiment: Experiment) -> dict[tuple[str, str], Any]:
     kept = what_is_kept(database)
     assert {track: checksums for track, (_, _, checksums) in kept.items()} == checksums_of_cells(database)
     check_intervals(database, experiment.folder)
-    book = catalogues.load(str(database))
+    catalogue = catalogues.load(str(database))
     reader = Reader(str(database))
     for (attribute, dataset), path in experiment.bigwigs.items():
-        track = book.track(attribute, dataset)
+        track = catalogue.track(attribute, dataset)
         with pyBigWig.open(str(path)) as file:
             for name, size in SIZES.items():
-                start = book.genome.offset(name)
+                start = catalogue.genome.offset(name)
                 found = reader.read(track.member, track.row, np.array([start]), np.array([start + size]))
                 covered = np.zeros(size, np.float32)
                 for first, last, value in file.intervals(name):
@@ -323,16 +323,16 @@ def test_second_writer_is_refused_while_the_first_goes_on(experiment, whole, tmp
 @pytest.fixture
 def windows(experiment: Experiment) -> Iterator[Any]:
     """Positions around entries of all bigWigs in every chunk, and what each file has there."""
-    book = catalogues.load(str(experiment.folder / "whole"))
+    catalogue = catalogues.load(str(experiment.folder / "whole"))
     places = []
     for path in (experiment.folder / f"{name}.bw" for name in ("counts", "fractions", "other")):
         with pyBigWig.open(str(path)) as file:
             for name in SIZES:
                 entries = file.intervals(name)
                 places += [(name, entry[0]) for entry in entries[::10]]
-    places = sorted(set(places), key=lambda place: book.genome.offset(place[0]) + place[1])
-    positions = np.array([book.genome.offset(name) + base for name, base in places])
-    assert len({book.genome.chunk_of(position) for position in positions}) == CHUNKS
+    places = sorted(set(places), key=lambda place: catalogue.genome.offset(place[0]) + place[1])
+    positions = np.array([catalogue.genome.offset(name) + base for name, base in places])
+    assert len({catalogue.genome.chunk_of(position) for position in positions}) == CHUNKS
     truth = {}
     for key in ("counts", "fractions", "other"):
         with pyBigWig.open(str(experiment.folder / f"{key}.bw")) as file:
@@ -360,10 +360,10 @@ def states_seen(experiment, windows, database) -> list[frozenset[tuple[str, str]
     seen: list[frozenset[tuple[str, str]]] = []
     while True:
         ended = process.poll() is not None
-        book = catalogues.load(str(database))
+        catalogue = catalogues.load(str(database))
         state = set()
         reader = Reader(str(database))
-        for track in book.tracks:
+        for track in catalogue.tracks:
             if track.attribute != "signal":
                 continue
             found = reader.read(track.member, track.row, positions, positions + 1)

@@ -113,6 +113,14 @@ def find_fields(
 
 
 @numba.njit(nogil=True, cache=True)
+def _skip_sign(text: np.ndarray, at: int, end: int) -> tuple[int, bool]:
+    """Where a field goes on after its sign, if it has one, and whether that is a minus."""
+    if at < end and (text[at] == _MINUS or text[at] == _PLUS):
+        return at + 1, text[at] == _MINUS
+    return at, False
+
+
+@numba.njit(nogil=True, cache=True)
 def whole_numbers(text: np.ndarray, first: np.ndarray, last: np.ndarray, values: np.ndarray, failed: np.ndarray) -> int:
     """Read fields of digits, with or without a sign; returns how many are something else.
 
@@ -124,11 +132,8 @@ def whole_numbers(text: np.ndarray, first: np.ndarray, last: np.ndarray, values:
     """
     failures = 0
     for i in range(len(first)):
-        at, end = first[i], last[i]
-        negative = False
-        if at < end and (text[at] == _MINUS or text[at] == _PLUS):
-            negative = text[at] == _MINUS
-            at += 1
+        end = last[i]
+        at, negative = _skip_sign(text, first[i], end)
         value = np.int64(0)
         good = 0 < end - at <= 18
         if good:
@@ -193,11 +198,8 @@ def numbers(text: np.ndarray, first: np.ndarray, last: np.ndarray, values: np.nd
     """
     failures = 0
     for i in range(len(first)):
-        at, end = first[i], last[i]
-        negative = False
-        if at < end and (text[at] == _MINUS or text[at] == _PLUS):
-            negative = text[at] == _MINUS
-            at += 1
+        end = last[i]
+        at, negative = _skip_sign(text, first[i], end)
         mantissa = np.uint64(0)
         digits = 0
         significant = 0
@@ -219,11 +221,7 @@ def numbers(text: np.ndarray, first: np.ndarray, last: np.ndarray, values: np.nd
         if good and at < end:
             # What is left must be an exponent.
             good = text[at] | 32 == 101
-            at += 1
-            down = False
-            if at < end and (text[at] == _MINUS or text[at] == _PLUS):
-                down = text[at] == _MINUS
-                at += 1
+            at, down = _skip_sign(text, at + 1, end)
             good &= 0 < end - at <= 4
             exponent = 0
             if good:

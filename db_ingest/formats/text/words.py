@@ -62,7 +62,7 @@ class ChromosomeNames:
     """The chromosome names that a file was seen to use, and what they mean.
 
     Args:
-        naming: of the database's genome.
+        naming: names of the chromosomes of the database's genome.
     """
 
     def __init__(self, naming: Naming) -> None:

@@ -29,7 +29,7 @@ class TextWriter:
     Args:
         path: the file.
         packed: whether to compress.
-        threads: that compress.
+        threads: number of threads that compress.
     """
 
     def __init__(self, path: str | Path, packed: bool, threads: int = 1) -> None:
@@ -77,7 +77,7 @@ def bedgraph_lines(chromosome: str, starts: np.ndarray, ends: np.ndarray, values
     """Lines of a bedGraph.
 
     Args:
-        chromosome: of all of them.
+        chromosome: name of the chromosome of all lines.
         starts, ends: ``(n,)`` bp.
         values: ``(n,) float32``; written with as many digits as tell them apart from any other.
     """

@@ -127,7 +127,7 @@ def train_avocado(
     document = {
         "run": flags,
         "architecture": {"name": architecture_spec},
-        "chromosomes": dict(zip(database.genome.names, database.genome.sizes, strict=True)),
+        "chromosomes": database.genome.size_by_name,
         "held_out": held,
         "validated_on": validating,
         "database": {"uri": database.uri, "commit": database.commit},

@@ -34,7 +34,7 @@ class Reconstruction(TrackModel):
 
         self._inputs = inputs = Inputs(found, database)
         self.tracks: list[Pair] = [(track.dataset, track.attribute) for track in inputs.tracks]
-        sizes = dict(zip(database.genome.names, database.genome.sizes, strict=True))
+        sizes = database.genome.size_by_name
         super().__init__(
             str(found.prefix), found.config, sizes, inputs.bin, inputs.transformation, found.config.get("n_models", 1)
         )

@@ -51,7 +51,7 @@ class Case:
         absent: what bases of a chromosome that the file has not hold.
         options: settings without which the type cannot be used, as YAML gives them.
         renamed: settings that change when the file's names do.
-        bin: bp a cell.
+        bin: bp per cell.
         tells: what a message says of a chromosome of 1,600 bp where the genome's has 1,500, commas left out; formats
             without a header know the place of the first interval that lies past the end alone.
     """

@@ -18,15 +18,9 @@ from db_ingest.layout.genome import Genome
 
 TILE = 16
 CHUNK = 64
-GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), TILE)
+GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), TILE, chunk_positions=CHUNK)
 # chr1 fills chunks 0, 1 and the beginning of 2; chr2 and chr3 follow.
 CHUNKS = [(0, 64), (64, 128), (128, 192), (192, 224)]
-
-
-@pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch):
-    monkeypatch.setattr("db_ingest.layout.genome.CHUNK", CHUNK)
-    assert [GENOME.chunk(i) for i in range(GENOME.chunk_count)] == CHUNKS
 
 
 @pytest.fixture(params=["disk", "s3"])

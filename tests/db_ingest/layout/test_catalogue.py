@@ -40,15 +40,15 @@ def staged(attribute: str = "peaks", dataset: str = "k562", row: int = 0) -> Sta
 def test_saved_catalogue_loads_as_it_was(tmp_path):
     levels = (Level(25, "mean", 0, {"chr1": "12345678"}), Level(100, "max", 3, {}))
     signal = dataclasses.replace(track("coverage", row=4, kind="signal"), levels=levels, bin=5, stored_as="depth")
-    book = Catalogue(
+    catalogue = Catalogue(
         GENOME,
         tracks=[track(), track(dataset="hepg2", row=1), signal],
         staged=[staged("coverage", "hepg2", 5)],
         next_row={"peaks": 2, "coverage": 6},
     )
-    book.sequence = {"path": "/g.fa", "bytes": 9, "sha256": "11", "row": 0, "checksums": {"chr1": "00000000"}}
-    book.save(str(tmp_path))
-    assert catalogues.load(str(tmp_path)) == book
+    catalogue.sequence = {"path": "/g.fa", "bytes": 9, "sha256": "11", "row": 0, "checksums": {"chr1": "00000000"}}
+    catalogue.save(str(tmp_path))
+    assert catalogues.load(str(tmp_path)) == catalogue
 
 
 def test_document_holds_version_genome_and_tracks(tmp_path):
@@ -71,29 +71,29 @@ def test_document_holds_version_genome_and_tracks(tmp_path):
 
 
 def test_every_save_is_the_next_commit(tmp_path):
-    book = Catalogue(GENOME)
+    catalogue = Catalogue(GENOME)
     for commit in (1, 2, 3):
-        book.save(str(tmp_path))
+        catalogue.save(str(tmp_path))
         assert catalogues.load(str(tmp_path)).commit == commit
 
 
 def test_rows_are_handed_out_once_for_each_attribute(tmp_path):
-    book = Catalogue(GENOME)
-    assert [book.take_row("a"), book.take_row("b"), book.take_row("a")] == [0, 0, 1]
-    book.save(str(tmp_path))
+    catalogue = Catalogue(GENOME)
+    assert [catalogue.take_row("a"), catalogue.take_row("b"), catalogue.take_row("a")] == [0, 0, 1]
+    catalogue.save(str(tmp_path))
     assert catalogues.load(str(tmp_path)).take_row("a") == 2
 
 
 def test_row_that_was_begun_with_the_same_file_and_settings_is_taken_up_again(tmp_path):
-    book = Catalogue(GENOME)
-    first = book.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {"empty": "allow"}))
-    other = book.stage("peaks", "hepg2", Provenance("bed_no_summit", SOURCE, {}))
-    book.save(str(tmp_path))
-    book = catalogues.load(str(tmp_path))
+    catalogue = Catalogue(GENOME)
+    first = catalogue.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {"empty": "allow"}))
+    other = catalogue.stage("peaks", "hepg2", Provenance("bed_no_summit", SOURCE, {}))
+    catalogue.save(str(tmp_path))
+    catalogue = catalogues.load(str(tmp_path))
     moved = {**SOURCE, "path": "/elsewhere.bed"}
-    assert book.stage("peaks", "k562", Provenance("bed_no_summit", moved, {"empty": "allow"})) == first
-    assert book.staged == [first, other]
-    assert (first.row, other.row, book.next_row) == (0, 1, {"peaks": 2})
+    assert catalogue.stage("peaks", "k562", Provenance("bed_no_summit", moved, {"empty": "allow"})) == first
+    assert catalogue.staged == [first, other]
+    assert (first.row, other.row, catalogue.next_row) == (0, 1, {"peaks": 2})
 
 
 @pytest.mark.parametrize(
@@ -106,20 +106,20 @@ def test_row_that_was_begun_with_the_same_file_and_settings_is_taken_up_again(tm
     ids=["type", "file", "settings"],
 )
 def test_row_that_was_begun_with_something_else_is_never_taken_up(type, source, options):
-    book = Catalogue(GENOME)
-    book.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {}))
-    fresh = book.stage("peaks", "k562", Provenance(type, source, options))
+    catalogue = Catalogue(GENOME)
+    catalogue.stage("peaks", "k562", Provenance("bed_no_summit", SOURCE, {}))
+    fresh = catalogue.stage("peaks", "k562", Provenance(type, source, options))
     assert fresh.row == 1
-    assert book.staged == [fresh]
-    assert book.next_row == {"peaks": 2}
+    assert catalogue.staged == [fresh]
+    assert catalogue.next_row == {"peaks": 2}
 
 
 def test_track_that_is_put_is_no_longer_staged():
-    book = Catalogue(GENOME, staged=[staged(), staged(dataset="hepg2", row=1), staged("other")])
-    book.put(track())
-    assert book.staged == [staged(dataset="hepg2", row=1), staged("other")]
-    book.unstage("other", "k562")
-    assert book.staged == [staged(dataset="hepg2", row=1)]
+    catalogue = Catalogue(GENOME, staged=[staged(), staged(dataset="hepg2", row=1), staged("other")])
+    catalogue.put(track())
+    assert catalogue.staged == [staged(dataset="hepg2", row=1), staged("other")]
+    catalogue.unstage("other", "k562")
+    assert catalogue.staged == [staged(dataset="hepg2", row=1)]
 
 
 def test_track_names_the_arrays_that_hold_it():
@@ -138,27 +138,27 @@ def test_track_names_the_arrays_that_hold_it():
 
 
 def test_put_replaces_the_track_of_the_same_attribute_and_dataset_in_place():
-    book = Catalogue(GENOME, tracks=[track(), track(dataset="hepg2")])
-    book.put(track(row=7))
-    book.put(track(attribute="other", row=1))
-    assert [(t.attribute, t.dataset, t.row) for t in book.tracks] == [
+    catalogue = Catalogue(GENOME, tracks=[track(), track(dataset="hepg2")])
+    catalogue.put(track(row=7))
+    catalogue.put(track(attribute="other", row=1))
+    assert [(t.attribute, t.dataset, t.row) for t in catalogue.tracks] == [
         ("peaks", "k562", 7),
         ("peaks", "hepg2", 0),
         ("other", "k562", 1),
     ]
-    assert book.attributes == ["peaks", "other"]
-    assert book.datasets == ["k562", "hepg2"]
+    assert catalogue.attributes == ["peaks", "other"]
+    assert catalogue.datasets == ["k562", "hepg2"]
 
 
 def test_unknown_track_lists_the_names_there_are():
-    book = Catalogue(GENOME, tracks=[track(), track("other", "hepg2")])
+    catalogue = Catalogue(GENOME, tracks=[track(), track("other", "hepg2")])
     with pytest.raises(InputError, match=r"no attribute 'x'.*peaks, other"):
-        book.track("x", "k562")
+        catalogue.track("x", "k562")
     with pytest.raises(InputError, match=r"no dataset 'y'.*k562, hepg2"):
-        book.track("peaks", "y")
+        catalogue.track("peaks", "y")
     with pytest.raises(InputError, match=r"'hepg2' has no 'peaks'.*k562"):
-        book.track("peaks", "hepg2")
-    assert book.track("peaks", "k562") == track()
+        catalogue.track("peaks", "hepg2")
+    assert catalogue.track("peaks", "k562") == track()
 
 
 def test_folder_without_catalogue_is_no_database(tmp_path):
@@ -206,12 +206,12 @@ def test_other_format_version_is_refused_and_named(tmp_path, version):
 
 
 def test_catalogue_that_cannot_be_json_leaves_the_old_one(tmp_path):
-    book = Catalogue(GENOME, tracks=[track()])
-    book.save(str(tmp_path))
+    catalogue = Catalogue(GENOME, tracks=[track()])
+    catalogue.save(str(tmp_path))
     before = (tmp_path / "catalogue.json").read_bytes()
-    book.put(dataclasses.replace(track(), summary={"sum": float("nan")}))
+    catalogue.put(dataclasses.replace(track(), summary={"sum": float("nan")}))
     with pytest.raises(ValueError, match="JSON"):
-        book.save(str(tmp_path))
+        catalogue.save(str(tmp_path))
     assert (tmp_path / "catalogue.json").read_bytes() == before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,21 +29,6 @@ def test_no_tile_holds_two_chromosomes(drawn):
             assert owner.setdefault(position // tile, name) == name
     assert max(owner) < genome.length // tile
     assert genome.bases == sum(sizes)
-
-
-@exact
-@given(sizes_and_tile, st.integers(1, 1000))
-def test_chunks_cover_each_base_once_and_begin_on_tiles(drawn, bases):
-    sizes, tile = drawn
-    genome = made(sizes, tile)
-    for name, size in zip(genome.names, genome.sizes, strict=True):
-        count = np.zeros(size, int)
-        for start, end in genome.chunks(name, bases):
-            assert start % tile == 0
-            assert end - start <= max(tile, bases)
-            assert end % tile == 0 or end == size
-            count[start:end] += 1
-        assert (count == 1).all()
 
 
 def test_first_chromosome_starts_at_zero_and_the_next_on_the_next_tile():
@@ -109,3 +93,12 @@ def test_missing_or_empty_chrom_sizes_is_refused(inputs):
 def test_long_lists_of_names_are_cut_and_counted():
     assert shorten_names(["a", "b"]) == "a, b"
     assert shorten_names([f"c{i}" for i in range(9)], 2) == "c0, c1, … (9 in all)"
+
+
+def test_chunks_are_those_of_the_genome_and_of_its_grids():
+    genome = Genome(("a", "b"), (150, 40), 16, chunk_positions=64)
+    assert [genome.chunk(i) for i in range(genome.chunk_count)] == [(0, 64), (64, 128), (128, 192), (192, 208)]
+    assert [genome.chunk_of(position) for position in (0, 63, 64, 207)] == [0, 0, 1, 3]
+    grid = genome.binned(2)
+    assert (grid.size_by_name, grid.tile) == ({"a": 75, "b": 20}, 16)
+    assert [grid.chunk(i) for i in range(grid.chunk_count)] == [(0, 64), (64, 112)]

@@ -83,8 +83,8 @@ def test_another_process_reads_right_values_while_consolidation_goes_on(db):
 
 
 def test_row_that_is_gone_is_an_error_and_not_empty(db):
-    reader = Reader(db.uri, db.book.commit)
-    late = Reader(db.uri, db.book.commit)
+    reader = Reader(db.uri, db.catalogue.commit)
+    late = Reader(db.uri, db.catalogue.commit)
     np.testing.assert_array_equal(reader.read("counts/cuts", 0, *EVERYTHING), db.cells["counts/cuts", 0])
     db.add("cuts", "a")
     db.save()
@@ -94,7 +94,7 @@ def test_row_that_is_gone_is_an_error_and_not_empty(db):
         with pytest.raises(RunError, match="counts/cuts was dropped or replaced since it was opened"):
             stale.read("counts/cuts", 0, *EVERYTHING)
         np.testing.assert_array_equal(stale.read("counts/cuts", 1, *EVERYTHING), db.cells["counts/cuts", 1])
-    fresh = Reader(db.uri, db.book.commit)
+    fresh = Reader(db.uri, db.catalogue.commit)
     np.testing.assert_array_equal(fresh.read("counts/cuts", 2, *EVERYTHING), db.cells["counts/cuts", 2])
 
 

@@ -35,10 +35,16 @@ def place(tmp_path) -> str:
 def made(place) -> Database:
     """Two signals in two datasets, one of them replaced, a mask, a level, a sequence, and what is left of others."""
     db = Database(place)
-    db.book.take_row("sequence")
+    db.catalogue.take_row("sequence")
     db.write_row("sequence", 0)
-    row = db.book.take_row("sequence")
-    db.book.sequence = {"path": "", "bytes": 0, "sha256": "", "row": row, "checksums": db.write_row("sequence", row)[1]}
+    row = db.catalogue.take_row("sequence")
+    db.catalogue.sequence = {
+        "path": "",
+        "bytes": 0,
+        "sha256": "",
+        "row": row,
+        "checksums": db.write_row("sequence", row)[1],
+    }
     for dataset in "ab":
         db.add("cuts", dataset)
         db.add("signal", dataset, "signal", levels=(5,))
@@ -46,10 +52,10 @@ def made(place) -> Database:
     db.add("cuts", "a")
     db.add("peaks", "b", "mask")
     db.add("gone", "a", "signal", levels=(5,))
-    db.book.tracks = [track for track in db.book.tracks if track.attribute != "gone"]
-    db.book.staged.append(Staged("cuts", "c", "bigwig", {}, {}, db.book.take_row("cuts")))
+    db.catalogue.tracks = [track for track in db.catalogue.tracks if track.attribute != "gone"]
+    db.catalogue.staged.append(Staged("cuts", "c", "bigwig", {}, {}, db.catalogue.take_row("cuts")))
     db.write_row("counts/cuts", 3, chunks=2)
-    db.write_row("counts/cuts", db.book.take_row("cuts"), chunks=2)
+    db.write_row("counts/cuts", db.catalogue.take_row("cuts"), chunks=2)
     db.save()
     return db
 
@@ -98,7 +104,7 @@ def test_one_file_lists_the_fragments_and_one_holds_their_footers(place):
     db.check()
     assert rows(place, "counts/cuts") == {*range(12), 12, 13} - {3}
     assert len(storage.names(f"{place}/counts/cuts/__fragments")) == 13 * 4
-    db.book.tracks = [track for track in db.book.tracks if track.dataset == "more"]
+    db.catalogue.tracks = [track for track in db.catalogue.tracks if track.dataset == "more"]
     db.save()
     consolidate(place)
     db.check()
@@ -166,7 +172,7 @@ def test_in_s3_as_on_disk(s3):
     db.add("cuts", "a")
     db.add("peaks", "a", "mask")
     db.add("gone", "a")
-    db.book.tracks.pop()
+    db.catalogue.tracks.pop()
     db.save()
     before = storage.files(db.uri)
     would = consolidate(db.uri, dry_run=True)
@@ -269,7 +275,7 @@ def test_killed_at_any_moment_the_database_is_right(tmp_path):
         db.add("peaks", dataset, "mask")
     db.add("cuts", "b")
     db.add("gone", "a")
-    db.book.tracks = db.book.tracks[:-1]
+    db.catalogue.tracks = db.catalogue.tracks[:-1]
     db.save()
 
     def start(name: str, moment: int) -> subprocess.Popen:
@@ -326,6 +332,6 @@ def test_merges_are_side_by_side_small_and_bounded(found):
     merges = module.plan_merges(kept, cell)
     for merge in merges:
         inside = [f for f in kept if f.row == merge.row and merge.first <= f.first and f.last < merge.last]
-        assert len(inside) == merge.many >= 2
+        assert len(inside) == merge.count >= 2
         assert all(f.bytes <= module.SMALL_BYTES for f in inside)
         assert sum(f.last + 1 - f.first for f in inside) == merge.last - merge.first <= 40

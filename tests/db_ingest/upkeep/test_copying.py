@@ -28,16 +28,22 @@ def _small_and_quick(monkeypatch):
 
 def fill(db: Database) -> Database:
     """Signals of two datasets, one replaced, a mask, levels, a sequence, and a row in the making."""
-    row = db.book.take_row("sequence")
-    db.book.sequence = {"path": "", "bytes": 0, "sha256": "", "row": row, "checksums": db.write_row("sequence", row)[1]}
+    row = db.catalogue.take_row("sequence")
+    db.catalogue.sequence = {
+        "path": "",
+        "bytes": 0,
+        "sha256": "",
+        "row": row,
+        "checksums": db.write_row("sequence", row)[1],
+    }
     for dataset in "ab":
         db.add("cuts", dataset, levels=(5,))
     db.add("peaks", "a", "mask")
     db.add("cuts", "a", levels=(5,))
     db.add("gone", "a")
-    db.book.tracks.pop()
-    db.book.staged.append(Staged("cuts", "c", "bigwig", {}, {}, db.book.take_row("cuts")))
-    db.write_row("counts/cuts", db.book.staged[0].row, chunks=2)
+    db.catalogue.tracks.pop()
+    db.catalogue.staged.append(Staged("cuts", "c", "bigwig", {}, {}, db.catalogue.take_row("cuts")))
+    db.write_row("counts/cuts", db.catalogue.staged[0].row, chunks=2)
     db.save()
     return db
 
@@ -182,13 +188,13 @@ def test_source_that_changed_since_it_was_cut_off_is_copied_as_it_is_now(db, to,
     monkeypatch.setattr("db_ingest.layout.genome.CHUNK", CHUNK)
     monkeypatch.setattr("db_ingest.upkeep.consolidate._SECONDS_TO_LIST", {"local": 0, "remote": 0})
     monkeypatch.setattr("db_ingest.upkeep.consolidate.MANY", 3)
-    db.book.tracks = [track for track in db.book.tracks if track.kind == "signal"]
+    db.catalogue.tracks = [track for track in db.catalogue.tracks if track.kind == "signal"]
     db.add("cuts", "b")
     db.save()
     consolidate(db.uri)
     copy(db.uri, to)
     db.check(to)
-    in_the_making = db.book.staged[0].row
+    in_the_making = db.catalogue.staged[0].row
     assert fragments(to, "counts/cuts") == [f for f in fragments(db.uri, "counts/cuts") if f[0] != in_the_making]
     assert storage.names(to) == [".lock", "catalogue.json", "counts", "sequence", "signal"]
     assert len(storage.names(f"{to}/counts/cuts/__fragments")) == len(fragments(to, "counts/cuts"))

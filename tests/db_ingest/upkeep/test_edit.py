@@ -123,12 +123,12 @@ def test_dry_run_of_drop_and_rename_changes_nothing(database, capsys):
 
 
 def test_interrupted_rows_are_forgotten(database, files):
-    book = catalogues.load(database)
+    catalogue = catalogues.load(database)
     source = {"path": "x", "bytes": 1, "sha256": "0"}
     for dataset in ("r1", "r3"):
-        book.stage("plus", dataset, Provenance("bigwig", source, {}))
-    book.stage("new", "r3", Provenance("bigwig", source, {}))
-    book.save(database)
+        catalogue.stage("plus", dataset, Provenance("bigwig", source, {}))
+    catalogue.stage("new", "r3", Provenance("bigwig", source, {}))
+    catalogue.save(database)
     assert drop(database, staged=True, attribute="new", dry_run=True) == ["would drop r3 new: interrupted row 0"]
     assert drop(database, staged=True, attribute="plus", dataset="r1") == ["dropped r1 plus: interrupted row 2"]
     assert len(tracks(database)) == 6

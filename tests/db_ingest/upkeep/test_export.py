@@ -46,9 +46,9 @@ def store(uri: str, inputs, path: Path, type: str, sizes: dict[str, int] = SIZES
 
 
 def stored(uri: str, chromosome: str) -> np.ndarray:
-    book = catalogues.load(uri)
-    track = book.track("x", "a")
-    offset, size = book.genome.offset(chromosome), book.genome.size(chromosome)
+    catalogue = catalogues.load(uri)
+    track = catalogue.track("x", "a")
+    offset, size = catalogue.genome.offset(chromosome), catalogue.genome.size(chromosome)
     reader = Reader(uri)
     cells = reader.read(track.member, track.row, np.array([offset]), np.array([offset + size]))
     reader.close()
@@ -202,10 +202,10 @@ def test_track_on_a_grid_is_written_base_by_base(inputs, uri, tmp_path):
 def test_damaged_signal_is_not_written_and_the_old_file_stays(signal, uri, tmp_path, name):
     out = export_x(uri, tmp_path / name)
     before = out.read_bytes()
-    book = catalogues.load(uri)
-    (track,) = book.tracks
-    book.tracks[0] = dataclasses.replace(track, checksums={**track.checksums, "chr10": "00000000"})
-    book.save(uri)
+    catalogue = catalogues.load(uri)
+    (track,) = catalogue.tracks
+    catalogue.tracks[0] = dataclasses.replace(track, checksums={**track.checksums, "chr10": "00000000"})
+    catalogue.save(uri)
     with pytest.raises(RunError, match="a x: chr10 is damaged; nothing was written"):
         export_x(uri, out)
     assert out.read_bytes() == before

@@ -65,11 +65,11 @@ def source(inputs, tmp_path) -> SeqDataLoader:
 
 
 def stored(uri: str, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
-    book = catalogues.load(uri)
-    track = book.track(attribute, dataset)
+    catalogue = catalogues.load(uri)
+    track = catalogue.track(attribute, dataset)
     reader = Reader(uri)
-    start = np.array([book.genome.offset(chromosome)])
-    cells = reader.read(track.member, track.row, start, start + book.genome.size(chromosome))
+    start = np.array([catalogue.genome.offset(chromosome)])
+    cells = reader.read(track.member, track.row, start, start + catalogue.genome.size(chromosome))
     reader.close()
     return cells
 
@@ -98,17 +98,17 @@ def test_every_base_is_the_one_that_seqdataloader_stored(source, uri, threads):
             *(f"empty {name}: no values, left out" for name in (*SIGNALS, *MASKS)),
         ]
     )
-    book = catalogues.load(uri)
-    assert list(zip(book.genome.names, book.genome.sizes, strict=True)) == list(SIZES.items())
-    assert book.staged == []
-    assert book.sequence is None
-    assert len(book.tracks) == 6
+    catalogue = catalogues.load(uri)
+    assert list(zip(catalogue.genome.names, catalogue.genome.sizes, strict=True)) == list(SIZES.items())
+    assert catalogue.staged == []
+    assert catalogue.sequence is None
+    assert len(catalogue.tracks) == 6
     expect_every_base(source, uri)
-    absent = {track.name: track.summary["absent_chromosomes"] for track in book.tracks}
+    absent = {track.name: track.summary["absent_chromosomes"] for track in catalogue.tracks}
     assert absent["hepg2 fc_bigwig"] == ["chrM"]
     assert absent["hepg2 count_bigwig_plus_5p"] == ["chr2", "chrM"]
     assert absent["k562 idr_peak"] == []
-    folders = {track.name: track.folder for track in book.tracks}
+    folders = {track.name: track.folder for track in catalogue.tracks}
     assert folders["k562 count_bigwig_plus_5p"] == "counts"
     assert folders["k562 fc_bigwig"] == "signal"
     found = verify(uri, sources=True)
@@ -117,15 +117,15 @@ def test_every_base_is_the_one_that_seqdataloader_stored(source, uri, threads):
 
 def test_intervals_are_made_from_the_cells(source, uri, tmp_path):
     import_array(source.uri, uri)
-    book = catalogues.load(uri)
-    track = book.track("idr_peak", "k562")
+    catalogue = catalogues.load(uri)
+    track = catalogue.track("idr_peak", "k562")
     reader = Reader(uri)
     table = reader.read_intervals(track.intervals, track.row)
     reader.close()
     found = []
     for start, end, summit in zip(table["start"], table["end"], table["summit"], strict=True):
-        name = book.genome.names[int(np.searchsorted(book.genome.offsets, start, side="right")) - 1]
-        offset = book.genome.offset(name)
+        name = catalogue.genome.names[int(np.searchsorted(catalogue.genome.offsets, start, side="right")) - 1]
+        offset = catalogue.genome.offset(name)
         found.append((name, int(start) - offset, int(end) - offset, int(summit)))
     assert sorted(found) == sorted(INTERVALS)
     assert set(table["name"]) == set(table["strand"]) == {"."}
@@ -138,7 +138,7 @@ def test_intervals_are_made_from_the_cells(source, uri, tmp_path):
         "elsewhere": 0,
         "absent_chromosomes": [],
     }
-    assert book.track("ambig_peak", "k562").summary["without_summit"] == 0
+    assert catalogue.track("ambig_peak", "k562").summary["without_summit"] == 0
     export(uri, str(tmp_path / "ambig.bed"), attribute="ambig_peak", dataset="k562")
     assert (tmp_path / "ambig.bed").read_text() == "chr1\t5\t20\nchr2\t5\t20\nchrM\t5\t20\n"
     export(uri, str(tmp_path / "idr.bed"), attribute="idr_peak", dataset="k562", chroms=["chrM", "chr2"])
@@ -159,21 +159,21 @@ def test_intervals_are_not_cut_where_chunks_are(inputs, uri, tmp_path, monkeypat
                                  "count_bigwig_plus_5p": counts}, chunk=30_000)  # fmt: skip
     import_array(source.uri, uri, threads=3)
     expect_every_base(source, uri)
-    book = catalogues.load(uri)
-    assert book.track("idr_peak", "a").summary["intervals"] == 3
+    catalogue = catalogues.load(uri)
+    assert catalogue.track("idr_peak", "a").summary["intervals"] == 3
     # Whole numbers up to the last chunk but one.
-    assert book.track("count_bigwig_plus_5p", "a").folder == "signal"
+    assert catalogue.track("count_bigwig_plus_5p", "a").folder == "signal"
     assert verify(uri, sources=True).damage == []
 
 
 def test_genome_sequence_is_stored_beside(source, inputs, uri):
     fasta = inputs.fasta(sizes={"chr1": 3_000, "chr2": 1_500, "chrM": 400, "chrX": 77})
     import_array(source.uri, uri, ref_fasta=str(fasta), attributes=["fc_bigwig"])
-    book = catalogues.load(uri)
-    assert book.genome.names == tuple(SIZES)
-    assert book.sequence["path"] == str(fasta)
+    catalogue = catalogues.load(uri)
+    assert catalogue.genome.names == tuple(SIZES)
+    assert catalogue.sequence["path"] == str(fasta)
     with pysam.FastaFile(str(fasta)) as expected, tiledb.open(f"{uri}/sequence") as found:
-        offset = book.genome.offset("chr2")
+        offset = catalogue.genome.offset("chr2")
         bases = expected.fetch("chr2").upper()
         letters = np.array(list("ACGTN"))[found[offset : offset + 1_500]["value"]]
         assert "".join(letters) == "".join(base if base in "ACGT" else "N" for base in bases)
@@ -194,15 +194,15 @@ def test_existing_database_of_other_names_and_order_takes_the_tracks(source, inp
     sizes = {"1": 3_000, "2": 1_500, "3": 99, "MT": 400}
     ingest(uri, ref_fasta=str(inputs.fasta(sizes=sizes)))
     import_array(source.uri, uri, datasets=["k562"])
-    book = catalogues.load(uri)
-    assert book.genome.names == tuple(sizes)
+    catalogue = catalogues.load(uri)
+    assert catalogue.genome.names == tuple(sizes)
     for attribute in (*SIGNALS, *MASKS):
-        track = book.track(attribute, "k562")
+        track = catalogue.track(attribute, "k562")
         assert track.summary["absent_chromosomes"] == ["3"]
         for theirs, ours in (("chr1", "1"), ("chr2", "2"), ("chrM", "MT")):
             expected = source.values[attribute, "k562", theirs]
             np.testing.assert_array_equal(stored(uri, attribute, "k562", ours), expected.astype(np.float64))
-    assert book.datasets == ["k562"]
+    assert catalogue.datasets == ["k562"]
     assert verify(uri, sources=True).damage == []
 
 

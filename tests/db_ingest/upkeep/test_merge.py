@@ -36,9 +36,9 @@ def tree(folder: str | Path) -> dict[str, bytes]:
 
 def values_of(uri: str, attribute: str, dataset: str) -> dict[str, np.ndarray]:
     """All cells of a track."""
-    book = catalogues.load(uri)
-    track = book.track(attribute, dataset)
-    genome = book.genome.binned(track.bin)
+    catalogue = catalogues.load(uri)
+    track = catalogue.track(attribute, dataset)
+    genome = catalogue.genome.binned(track.bin)
     reader = Reader(uri)
     found = {}
     for name in genome.names:
@@ -341,9 +341,9 @@ def test_killed_merge_shows_no_half_a_track(database):
         f"merge({database!r}, ['real', 'counts'], ['r1', 'r2'], 'pooled')\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    book = catalogues.load(database)
-    assert book.find("real", "pooled") is not None
-    assert book.find("counts", "pooled") is None
+    catalogue = catalogues.load(database)
+    assert catalogue.find("real", "pooled") is not None
+    assert catalogue.find("counts", "pooled") is None
     assert merge(database, ["real", "counts"], ["r1", "r2"], "pooled") == [
         "pooled real: unchanged",
         "wrote pooled counts: sum of r1, r2",
@@ -390,7 +390,7 @@ def test_masks_and_other_grids_are_refused(inputs, uri):
     np.savez(path, **{name: inputs.rng.random(-(-size // 25)) for name, size in SIZES.items()})
     config = str(inputs.text("types.yaml", "x: {type: npz, bin: 25}\n"))
     ingest(uri, str(inputs.samples({"b": {"x": path}})), attribute_config_file=config)
-    with pytest.raises(InputError, match="a x has 1 bp a bin, b x has 25; expected the same"):
+    with pytest.raises(InputError, match="a x has 1 bp per bin, b x has 25; expected the same"):
         merge(uri, ["x"], ["a", "b"], "pooled")
 
 
@@ -414,10 +414,10 @@ def test_inputs_without_any_value_give_no_track(store):
     nothing = {"chr1": np.full(3_000, NAN)}
     nothing["chr1"][0] = 1
     uri = store({"x": {"a": nothing, "b": nothing}})
-    book = catalogues.load(uri)
-    for track in list(book.tracks):
-        book.put(dataclasses.replace(track, checksums={}))
-    book.save(uri)
+    catalogue = catalogues.load(uri)
+    for track in list(catalogue.tracks):
+        catalogue.put(dataclasses.replace(track, checksums={}))
+    catalogue.save(uri)
     assert merge(uri, ["x"], ["a", "b"], "pooled") == ["pooled x: no dataset has any value"]
     assert catalogues.load(uri).find("x", "pooled") is None
     assert catalogues.load(uri).staged == []

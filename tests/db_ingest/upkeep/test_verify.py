@@ -106,17 +106,17 @@ def overwrite(uri: str, member: str, row: int | None, position: int, value: floa
 
 def add_level(uri: str) -> Level:
     """Give a signal a level of 25 bp by hand."""
-    book = catalogues.load(uri)
-    genome = book.genome.binned(25)
-    track = book.track("signal", "k562")
+    catalogue = catalogues.load(uri)
+    genome = catalogue.genome.binned(25)
+    track = catalogue.track("signal", "k562")
     name = schema.member("signal", "signal", 25)
-    tiledb.Array.create(f"{uri}/{name}", schema.schema_for(name, book.genome))
+    tiledb.Array.create(f"{uri}/{name}", schema.schema_for(name, catalogue.genome))
     cells = np.arange(genome.size("chr1"), dtype=np.float32)
     with tiledb.open(f"{uri}/{name}", "w", timestamp=6) as array:
         array[5, 0 : len(cells)] = to_stored(cells)
     level = Level(bin=25, aggregation="mean", row=5, checksums={"chr1": f"{zlib.crc32(cells.tobytes()):08x}"})
-    book.put(dataclasses.replace(track, levels=(level,)))
-    book.save(uri)
+    catalogue.put(dataclasses.replace(track, levels=(level,)))
+    catalogue.save(uri)
     return level
 
 
@@ -125,15 +125,15 @@ def run(*words: str) -> int:
 
 
 def test_checksums_are_those_of_zlib(database):
-    book = catalogues.load(database)
-    for track in book.tracks:
-        genome = book.genome.binned(track.bin)
+    catalogue = catalogues.load(database)
+    for track in catalogue.tracks:
+        genome = catalogue.genome.binned(track.bin)
         with tiledb.open(f"{database}/{track.member}") as array:
             for name, expected in track.checksums.items():
                 offset = genome.offset(name)
                 cells = joined(array[track.row, offset : offset + genome.size(name)]["value"])
                 assert f"{zlib.crc32(cells.tobytes()):08x}" == expected
-    assert {track.folder for track in book.tracks} == {"signal", "counts", "mask"}
+    assert {track.folder for track in catalogue.tracks} == {"signal", "counts", "mask"}
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -179,13 +179,13 @@ def test_command_says_what_is_sound(database, capsys):
 )
 def test_one_wrong_cell_is_named(database, capsys, name, member, chromosome, value):
     level = add_level(database)
-    book = catalogues.load(database)
+    catalogue = catalogues.load(database)
     bin = schema.bin_of(member)
     if member == "sequence":
         row = None
     else:
-        row = level.row if bin == 25 else book.track(member.partition("/")[2].partition("@")[0], "k562").row
-    overwrite(database, member, row, book.genome.binned(bin).offset(chromosome) + 7, value)
+        row = level.row if bin == 25 else catalogue.track(member.partition("/")[2].partition("@")[0], "k562").row
+    overwrite(database, member, row, catalogue.genome.binned(bin).offset(chromosome) + 7, value)
     found = verify(database)
     assert found.damaged == [name]
     assert len(found.damage) == 1
@@ -222,8 +222,8 @@ def test_wrong_sums_in_the_catalogue_are_damage(database, key, text):
 
 
 def test_lost_intervals_are_damage(database):
-    book = catalogues.load(database)
-    row = book.track("peaks", "k562").row
+    catalogue = catalogues.load(database)
+    row = catalogue.track("peaks", "k562").row
     with tiledb.open(f"{database}/intervals/peaks", "w", timestamp=row + 1) as array:
         extra = {"end": np.array([950], np.uint64), "name": np.array(["x"]), "strand": np.array(["."])}
         extra |= {key: np.array([1.0]) for key in ("score", "signalValue", "pValue", "qValue")}
@@ -245,10 +245,10 @@ def damage_fragment(uri: str, member: str, row: int) -> None:
 
 
 def test_unreadable_data_is_damage_and_the_rest_is_still_read(database, capsys):
-    book = catalogues.load(database)
-    damage_fragment(database, "counts/counts", book.track("counts", "k562").row)
+    catalogue = catalogues.load(database)
+    damage_fragment(database, "counts/counts", catalogue.track("counts", "k562").row)
     os.rename(f"{database}/mask/centres", f"{database}/gone")
-    overwrite(database, "signal/signal", book.track("signal", "hepg2").row, 3, 77)
+    overwrite(database, "signal/signal", catalogue.track("signal", "hepg2").row, 3, 77)
     found = verify(database, sources=True)
     assert sorted(found.damaged) == ["hepg2 signal", "k562 centres", "k562 counts"]
     assert sum("cannot be read" in line for line in found.damage) == 2
@@ -394,12 +394,12 @@ def test_tracks_of_one_file_are_compared_in_one_reading(fragments):
 
 
 def test_groups_of_barcodes_are_compared_where_they_were_recorded(fragments, inputs):
-    book = catalogues.load(fragments)
+    catalogue = catalogues.load(fragments)
     for group in "TB":
-        track = book.track("cuts", f"sc.{group}")
+        track = catalogue.track("cuts", f"sc.{group}")
         source = {key: value for key, value in track.source.items() if key != "group"}
-        book.put(dataclasses.replace(track, source=source))
-    book.save(fragments)
+        catalogue.put(dataclasses.replace(track, source=source))
+    catalogue.save(fragments)
     found = verify(fragments, sources=True, datasets=["sc.T", "sc.B"])
     assert found.damage == []
     assert sorted(found.sources) == [
@@ -407,14 +407,14 @@ def test_groups_of_barcodes_are_compared_where_they_were_recorded(fragments, inp
         for group in "BT"
     ]
     for group in "TB":
-        track = book.track("cuts", f"sc.{group}")
-        book.put(dataclasses.replace(track, dataset=group, source={**track.source, "group": group}))
-        drop_entry = [t for t in book.tracks if t.dataset == f"sc.{group}"]
-        book.tracks = [t for t in book.tracks if t not in drop_entry]
-    book.save(fragments)
+        track = catalogue.track("cuts", f"sc.{group}")
+        catalogue.put(dataclasses.replace(track, dataset=group, source={**track.source, "group": group}))
+        drop_entry = [t for t in catalogue.tracks if t.dataset == f"sc.{group}"]
+        catalogue.tracks = [t for t in catalogue.tracks if t not in drop_entry]
+    catalogue.save(fragments)
     found = verify(fragments, sources=True, datasets=["T", "B"])
     assert (found.damage, found.sources, found.checked) == ([], [], 2)
-    overwrite(fragments, "counts/cuts", book.track("cuts", "B").row, 10, 9)
+    overwrite(fragments, "counts/cuts", catalogue.track("cuts", "B").row, 10, 9)
     assert verify(fragments, sources=True, datasets=["T", "B"]).damage[1].startswith("B cuts: chr1:10: the source has ")
     (inputs.folder / "groups.tsv").write_text("AA\tB\nCC\tT\n")
     found = verify(fragments, sources=True, datasets=["T", "B"])

@@ -116,11 +116,11 @@ def test_chromosome_not_in_the_header_is_nan_and_one_without_entries_is_zero(inp
         ref_fasta=str(inputs.fasta()),
         attribute_config_file=str(inputs.types(signal="bigwig")),
     )
-    book = stored(uri)
-    np.testing.assert_array_equal(book.values("signal", "k562", "chr1"), read_bigwig(path, "chr1"))
-    assert np.isnan(book.values("signal", "k562", "chr2")).all()
-    assert (book.values("signal", "k562", "chrM") == 0).all()
-    assert book.track("signal", "k562")["summary"]["absent_chromosomes"] == ["chr2"]
+    catalogue = stored(uri)
+    np.testing.assert_array_equal(catalogue.values("signal", "k562", "chr1"), read_bigwig(path, "chr1"))
+    assert np.isnan(catalogue.values("signal", "k562", "chr2")).all()
+    assert (catalogue.values("signal", "k562", "chrM") == 0).all()
+    assert catalogue.track("signal", "k562")["summary"]["absent_chromosomes"] == ["chr2"]
     assert any("chr2" in line and "hold no value" in line for line in result.report.warnings)
 
 
@@ -138,23 +138,23 @@ def test_chromosomes_of_several_tiles_and_chunks_are_whole(inputs, uri, stored, 
         attribute_config_file=str(inputs.types(signal="bigwig")),
         threads=3,
     )
-    book = stored(uri)
+    catalogue = stored(uri)
     for name in sizes:
-        np.testing.assert_array_equal(book.values("signal", "k562", name), read_bigwig(path, name))
-    assert book.document["sequence"] is None
+        np.testing.assert_array_equal(catalogue.values("signal", "k562", name), read_bigwig(path, name))
+    assert catalogue.document["sequence"] is None
     assert not os.path.exists(f"{uri}/sequence")
 
 
 def test_chromosomes_never_share_a_tile_and_padding_holds_nothing(one_signal, uri, stored):
     ingest(uri, **one_signal[1])
-    book = stored(uri)
-    tile = book.document["genome"]["tile"]
-    used = [range(offset // tile, (offset + size - 1) // tile + 1) for offset, size in book.places.values()]
-    assert all(offset % tile == 0 for offset, _ in book.places.values())
+    catalogue = stored(uri)
+    tile = catalogue.document["genome"]["tile"]
+    used = [range(offset // tile, (offset + size - 1) // tile + 1) for offset, size in catalogue.places.values()]
+    assert all(offset % tile == 0 for offset, _ in catalogue.places.values())
     assert len(set().union(*used)) == sum(map(len, used))
     with tiledb.open(f"{uri}/signal/signal") as array, tiledb.open(f"{uri}/sequence") as sequence:
         assert array.schema.domain.dim("position").tile == sequence.schema.domain.dim("position").tile == tile
-        offset, size = book.places["chr1"]
+        offset, size = catalogue.places["chr1"]
         assert np.isnan(joined(array[0, offset + size : offset + tile]["value"])).all()
         assert (sequence[offset + size : offset + tile]["value"] == 4).all()
 
@@ -212,9 +212,9 @@ def test_intervals_are_stored_as_they_came(inputs, uri, stored, name):
         ref_fasta=str(inputs.fasta()),
         attribute_config_file=str(inputs.types(peaks="bed_no_summit")),
     )
-    book = stored(uri)
-    assert book.intervals("peaks", "k562") == sorted(PEAKS)
-    assert book.track("peaks", "k562")["summary"]["elsewhere"] == 1
+    catalogue = stored(uri)
+    assert catalogue.intervals("peaks", "k562") == sorted(PEAKS)
+    assert catalogue.track("peaks", "k562")["summary"]["elsewhere"] == 1
     assert any("1 on chromosomes the genome lacks" in line for line in result.report.lines)
 
 
@@ -248,15 +248,21 @@ def test_whole_numbers_lie_in_counts_and_others_in_signal_under_rows_of_one_coun
     table = inputs.samples({name: {"x": path} for name, path in (("w", whole), ("p", parted), ("l", large))})
     sizes = str(inputs.text("g.sizes", "".join(f"{n}\t{s}\n" for n, s in SIZES.items())))
     ingest(uri, str(table), chrom_sizes=sizes, attribute_config_file=str(inputs.types(x="bigwig")))
-    book = stored(uri)
-    assert [(t["folder"], t["row"]) for t in book.document["tracks"] if t["dataset"] == "w"] == [("counts", 0)]
-    assert {(t["folder"], t["row"]) for t in book.document["tracks"]} == {("counts", 0), ("signal", 1), ("signal", 2)}
-    assert book.cells("x", "w", "chr1").dtype == np.uint16
-    assert (book.cells("x", "w", "chrM") == 65_535).all()
+    catalogue = stored(uri)
+    assert [(t["folder"], t["row"]) for t in catalogue.document["tracks"] if t["dataset"] == "w"] == [("counts", 0)]
+    assert {(t["folder"], t["row"]) for t in catalogue.document["tracks"]} == {
+        ("counts", 0),
+        ("signal", 1),
+        ("signal", 2),
+    }
+    assert catalogue.cells("x", "w", "chr1").dtype == np.uint16
+    assert (catalogue.cells("x", "w", "chrM") == 65_535).all()
     for name, path in (("w", whole), ("p", parted), ("l", large)):
-        np.testing.assert_array_equal(book.values("x", name, "chr1"), read_bigwig(path, "chr1"))
+        np.testing.assert_array_equal(catalogue.values("x", name, "chr1"), read_bigwig(path, "chr1"))
     reader = Reader(uri)
-    read = reader.read("counts/x", 0, np.array([0, book.places["chrM"][0]]), np.array([20, book.places["chrM"][0] + 2]))
+    read = reader.read(
+        "counts/x", 0, np.array([0, catalogue.places["chrM"][0]]), np.array([20, catalogue.places["chrM"][0] + 2])
+    )
     np.testing.assert_array_equal(read, [*np.nan_to_num(values[:20]), np.nan, np.nan])
     assert read.dtype == np.float32
     reader.close()
@@ -278,11 +284,13 @@ def test_values_that_turn_out_not_to_be_counts_are_kept_as_they_are(inputs, uri,
         threads=2,
     )
     assert os.path.isdir(f"{uri}/counts/signal"), "the reader is meant to be taken in"
-    book = stored(uri)
-    assert book.track("signal", "k562")["folder"] == "signal"
-    np.testing.assert_array_equal(book.values("signal", "k562", "big"), read_bigwig(path, "big").astype(np.float32))
-    assert book.track("signal", "k562")["checksums"] == {
-        "big": f"{zlib.crc32(book.cells('signal', 'k562', 'big').tobytes()):08x}"
+    catalogue = stored(uri)
+    assert catalogue.track("signal", "k562")["folder"] == "signal"
+    np.testing.assert_array_equal(
+        catalogue.values("signal", "k562", "big"), read_bigwig(path, "big").astype(np.float32)
+    )
+    assert catalogue.track("signal", "k562")["checksums"] == {
+        "big": f"{zlib.crc32(catalogue.cells('signal', 'k562', 'big').tobytes()):08x}"
     }
 
 
@@ -302,10 +310,10 @@ def test_one_file_may_be_read_in_several_ways_at_once(inputs, uri, stored, monke
         attribute_config_file=str(inputs.text("t.yaml", types)),
         threads=1,
     )
-    book = stored(uri)
-    np.testing.assert_array_equal(book.values("kept", "k562", "big"), np.nan_to_num(values))
-    np.testing.assert_array_equal(book.values("absolute", "k562", "big"), np.abs(np.nan_to_num(values)))
-    np.testing.assert_array_equal(book.values("gaps", "k562", "big"), values)
+    catalogue = stored(uri)
+    np.testing.assert_array_equal(catalogue.values("kept", "k562", "big"), np.nan_to_num(values))
+    np.testing.assert_array_equal(catalogue.values("absolute", "k562", "big"), np.abs(np.nan_to_num(values)))
+    np.testing.assert_array_equal(catalogue.values("gaps", "k562", "big"), values)
 
 
 @pytest.mark.parametrize("how", [{"workers": 2}, {"workers": 2, "scheduler": "local"}], ids=["processes", "Dask"])
@@ -566,11 +574,11 @@ def test_sequence_can_be_added_to_a_database_of_tracks_alone(inputs, one_signal,
 def test_chrom_sizes_choose_and_order_the_chromosomes_of_a_fasta(inputs, uri, stored):
     path = inputs.fasta()
     ingest(uri, ref_fasta=str(path), chrom_sizes=str(inputs.text("g.sizes", "chrM\t400\nchr1\t3000\n")))
-    book = stored(uri)
-    assert list(book.places) == ["chrM", "chr1"]
+    catalogue = stored(uri)
+    assert list(catalogue.places) == ["chrM", "chr1"]
     with pysam.FastaFile(str(path)) as expected:
         bases = expected.fetch("chr1").upper()
-    np.testing.assert_array_equal(book.sequence("chr1"), [("ACGT".find(b) if b in "ACGT" else 4) for b in bases])
+    np.testing.assert_array_equal(catalogue.sequence("chr1"), [("ACGT".find(b) if b in "ACGT" else 4) for b in bases])
 
 
 def test_catalogue_says_where_each_track_came_from(inputs, one_signal, uri, stored, read_bigwig):
@@ -579,17 +587,17 @@ def test_catalogue_says_where_each_track_came_from(inputs, one_signal, uri, stor
     arguments["tiledb_metadata"] = str(inputs.samples({"k562": {"signal": path, "peaks": peaks}}))
     arguments["attribute_config_file"] = str(inputs.types(signal="bigwig", peaks="bed_summit_from_last_col"))
     ingest(uri, **arguments)
-    book = stored(uri)
-    assert [(c["name"], c["size"]) for c in book.document["genome"]["chromosomes"]] == list(SIZES.items())
-    assert book.document["next_row"] == {"sequence": 1, "signal": 1, "peaks": 1}
-    for track, source in ((book.track("signal", "k562"), path), (book.track("peaks", "k562"), peaks)):
+    catalogue = stored(uri)
+    assert [(c["name"], c["size"]) for c in catalogue.document["genome"]["chromosomes"]] == list(SIZES.items())
+    assert catalogue.document["next_row"] == {"sequence": 1, "signal": 1, "peaks": 1}
+    for track, source in ((catalogue.track("signal", "k562"), path), (catalogue.track("peaks", "k562"), peaks)):
         content = source.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         assert track["source"] == {"path": str(source), "bytes": len(content), "sha256": digest}
         assert datetime.datetime.fromisoformat(track["committed"]).tzinfo is datetime.UTC
-    assert book.track("peaks", "k562")["type"] == "bed_summit_from_last_col"
+    assert catalogue.track("peaks", "k562")["type"] == "bed_summit_from_last_col"
     values = np.concatenate([read_bigwig(path, name) for name in SIZES]).astype(np.float64)
-    summary = book.track("signal", "k562")["summary"]
+    summary = catalogue.track("signal", "k562")["summary"]
     assert summary["sum"] == pytest.approx(values.sum(), rel=1e-12)
     assert summary["covered"] == (values != 0).sum()
     assert (summary["minimum"], summary["maximum"]) == (values.min(), values.max())
@@ -767,15 +775,16 @@ class FullAfter:
 
 def kept(uri: str, stored) -> dict[str, tuple]:
     """What must be the same however often the work broke off."""
-    book = stored(uri)
+    catalogue = stored(uri)
     found = {
-        t["attribute"]: (t["folder"], t["bin"], t["row"], t["summary"], t["checksums"]) for t in book.document["tracks"]
+        t["attribute"]: (t["folder"], t["bin"], t["row"], t["summary"], t["checksums"])
+        for t in catalogue.document["tracks"]
     }
-    assert book.document["staged"] == []
+    assert catalogue.document["staged"] == []
     return {
         **found,
-        "sequence": (book.document["sequence"]["checksums"],),
-        "peaks at": (repr(book.intervals("peaks", "k562")),),
+        "sequence": (catalogue.document["sequence"]["checksums"],),
+        "peaks at": (repr(catalogue.intervals("peaks", "k562")),),
     }
 
 
@@ -809,17 +818,17 @@ def test_every_cell_of_a_run_that_broke_off_again_and_again_is_right(all_kinds, 
         except RunError:
             continue
         break
-    book, folder = stored(uri), Path(all_kinds["ref_fasta"]).parent
+    catalogue, folder = stored(uri), Path(all_kinds["ref_fasta"]).parent
     with pysam.FastaFile(all_kinds["ref_fasta"]) as expected:
-        for name in book.places:
+        for name in catalogue.places:
             codes = [("ACGT".find(b) if b in "ACGT" else 4) for b in expected.fetch(name).upper()]
-            np.testing.assert_array_equal(book.sequence(name), codes)
+            np.testing.assert_array_equal(catalogue.sequence(name), codes)
             for attribute in ("whole", "halves"):
                 truth = read_bigwig(folder / f"{attribute}.bw", name)
-                np.testing.assert_array_equal(book.values(attribute, "k562", name), truth)
+                np.testing.assert_array_equal(catalogue.values(attribute, "k562", name), truth)
     with np.load(folder / "grid.npz") as grid:
-        for name in book.places:
-            np.testing.assert_array_equal(book.values("grid", "k562", name), grid[name])
+        for name in catalogue.places:
+            np.testing.assert_array_equal(catalogue.values("grid", "k562", name), grid[name])
 
 
 def test_commit_that_failed_is_made_by_the_next_run_out_of_what_is_stored(all_kinds, uri, stored, monkeypatch):

@@ -184,7 +184,7 @@ def test_level_that_is_there_stays(db):
 
 def test_track_that_was_replaced_has_no_levels_until_they_are_made_again(db):
     levels(db.uri, ["cuts"], bins=[5])
-    db.book = load(db.uri)
+    db.catalogue = load(db.uri)
     db.add("cuts", "a")
     db.save()
     assert load(db.uri).track("cuts", "a").levels == ()
@@ -203,7 +203,7 @@ def test_dry_run_writes_nothing(db):
 
 
 def test_interrupted_run_leaves_whole_tracks_and_goes_on(db, monkeypatch):
-    db.book.staged.append(Staged("signal", "b", "bigwig", {}, {}, db.book.take_row("signal")))
+    db.catalogue.staged.append(Staged("signal", "b", "bigwig", {}, {}, db.catalogue.take_row("signal")))
     db.save()
     put, puts = arrays.put, []
 
@@ -236,7 +236,7 @@ def test_interrupted_run_leaves_whole_tracks_and_goes_on(db, monkeypatch):
         (["signal"], {"bins": [5], "datasets": ["nope"]}, "no dataset 'nope'"),
         (["cuts"], {"bins": [5], "datasets": ["b"]}, "none of the datasets named has 'cuts'"),
         (["peaks"], {"bins": [5]}, "a peaks is a mask; expected signals"),
-        (["signal"], {"bins": [1]}, "--bins 1: expected bp a bin, from 2 to 1,000,000"),
+        (["signal"], {"bins": [1]}, "--bins 1: expected bp per bin, from 2 to 1,000,000"),
         (["signal"], {"bins": []}, "--bins: expected one or more"),
         (["signal"], {"bins": [5], "aggregation": "median"}, "--aggregation median: expected one of mean, max, sum"),
     ],

@@ -114,7 +114,7 @@ def test_any_set_of_peaks_comes_back(folders, stored, drawn):
     folder = folders()
     lines = "".join(f"{c}\t{s}\t{e}\tp{i}\t{i}\t.\t{i}.5\t-1\t-1\t{o}\n" for i, (c, s, e, o) in enumerate(drawn))
     (folder / "p.narrowPeak").write_text(lines)
-    book = made(folder, stored, {"peaks": "{type: narrowPeak, empty: allow}"}, {"peaks": folder / "p.narrowPeak"})
+    catalogue = made(folder, stored, {"peaks": "{type: narrowPeak, empty: allow}"}, {"peaks": folder / "p.narrowPeak"})
     for name, size in SIZES.items():
         expected = np.zeros(size, np.uint8)
         here = [peak for peak in drawn if peak.chromosome == name]
@@ -122,10 +122,10 @@ def test_any_set_of_peaks_comes_back(folders, stored, drawn):
             expected[start:end] = 1
         for _, start, end, offset in here:
             expected[start + offset if offset >= 0 else (start + end) // 2] = 2
-        np.testing.assert_array_equal(book.values("peaks", "d", name), expected)
+        np.testing.assert_array_equal(catalogue.values("peaks", "d", name), expected)
     if drawn:
         rows = [(c, s, e, f"p{i}", i, ".", i + 0.5, -1, -1, o) for i, (c, s, e, o) in enumerate(drawn)]
-        assert book.intervals("peaks", "d") == sorted(rows)
+        assert catalogue.intervals("peaks", "d") == sorted(rows)
 
 
 @round_trips
@@ -150,7 +150,7 @@ def test_any_signal_comes_back_from_bigwig_and_from_bedgraph(folders, stored, dr
         "a_nan": "{type: bigwig, missing: nan}",
         "b_nan": "{type: bedgraph, missing: nan}",
     }
-    book = made(folder, stored, types, files)
+    catalogue = made(folder, stored, types, files)
     every = [value for rows in drawn.values() for _, _, value in rows]
     whole = all(value == int(value) and 0 <= value <= 65_534 for value in every)
     for name, size in SIZES.items():
@@ -158,8 +158,8 @@ def test_any_signal_comes_back_from_bigwig_and_from_bedgraph(folders, stored, dr
         for start, end, value in drawn.get(name, ()):
             expected[start:end] = value
         for attribute in files:
-            assert book.track(attribute, "d")["folder"] == ("counts" if whole else "signal")
-            found = book.values(attribute, "d", name)
+            assert catalogue.track(attribute, "d")["folder"] == ("counts" if whole else "signal")
+            found = catalogue.values(attribute, "d", name)
             # A chromosome that a bedGraph does not name was not measured.
             absent = attribute.startswith("b") and name not in drawn
             filled = expected if absent or attribute.endswith("_nan") else np.nan_to_num(expected)
