@@ -15,7 +15,7 @@ from db_ingest.errors import InputError
 from db_ingest.formats import bam_records
 from db_ingest.formats.bam_records import ALIGNMENTS, COUNTED, ELSEWHERE, FILTERED, FIRST, LAST, SEQUENCE, WANTED
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.events import Batch, EventCounter
+from db_ingest.formats.events import EventBatch, EventCounter
 from db_ingest.inputs import bgzf
 from db_ingest.inputs.files import require_file
 from db_ingest.inputs.naming import Naming
@@ -107,7 +107,7 @@ class _Bam:
         self._sizes = np.array([size for _, size in references], np.int64)
         self._tally = np.zeros(9, np.int64)
 
-    def batches(self, most: int | None = None) -> Iterator[Batch]:
+    def batches(self, most: int | None = None) -> Iterator[EventBatch]:
         """Yield the events of the file, or of its first ``most`` bytes of records."""
         room = _EVENTS_AT_ONCE
         events, filled = self._make_room(room), 0
@@ -167,9 +167,9 @@ class _Bam:
         ends = np.empty(events if self._coverage else 0, np.int64)
         return np.empty(events, np.int32), np.empty(events, np.int64), ends, np.empty(events, np.int16)
 
-    def _batch(self, events: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], filled: int) -> Batch:
+    def _batch(self, events: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], filled: int) -> EventBatch:
         chromosome, start, end, channel = (array[:filled] for array in events)
-        return Batch(chromosome, start, end if self._coverage else None, channel)
+        return EventBatch(chromosome, start, end if self._coverage else None, channel)
 
     def _complain(self, stop: int) -> InputError:
         number = f"alignment {self._tally[ALIGNMENTS] + 1:,}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from db_ingest import intervals
 from db_ingest.errors import InputError
-from db_ingest.formats.text.table import Table, read_table
+from db_ingest.formats.text.table import TextTable, read_table
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import Genome
 
@@ -164,7 +164,7 @@ class Placed(NamedTuple):
 
 
 def place(
-    table: Table, naming: Naming, columns: tuple[int, int, int] = (0, 1, 2), *, past_end: str = "refuse"
+    table: TextTable, naming: Naming, columns: tuple[int, int, int] = (0, 1, 2), *, past_end: str = "refuse"
 ) -> Placed:
     """The intervals of a table, whatever their chromosomes are called in the file.
 
@@ -203,7 +203,7 @@ def place(
     return Placed(chromosomes.place, start, end, int(over.sum()))
 
 
-def _require_summits(table: Table, placed: Placed, offset: np.ndarray) -> None:
+def _require_summits(table: TextTable, placed: Placed, offset: np.ndarray) -> None:
     """Raise :class:`InputError` at the first summit that does not lie in its interval."""
     for bad, said in (
         (offset < NO_SUMMIT, "; expected -1 (none called) or above"),

@@ -46,7 +46,7 @@ def read_sizes(path: str | Path) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _BigWigLayout:
     order: str
     chromosomes: dict[str, tuple[int, int]]  # name -> number, size
     blocks: np.ndarray
@@ -202,11 +202,11 @@ def _lay(words, floats, kind, count, start, values, absolute):  # type: ignore[n
     return -1
 
 
-def _name_of(layout: _Layout, number: int) -> str:
+def _name_of(layout: _BigWigLayout, number: int) -> str:
     return next(name for name, (found, _) in layout.chromosomes.items() if found == number)
 
 
-def _read_layout(path: Path, data: mmap.mmap) -> _Layout:
+def _read_layout(path: Path, data: mmap.mmap) -> _BigWigLayout:
     """Header, chromosomes, places of the blocks and summary; raises unless all of it is there and makes sense."""
     size = len(data)
     head = data[:_HEADER_BYTES]
@@ -238,7 +238,7 @@ def _read_layout(path: Path, data: mmap.mmap) -> _Layout:
         raise InputError(f"{path}: the index points outside the file or to unknown chromosomes; the file is damaged")
     if extremes is not None and not np.isfinite(extremes).all():
         raise InputError(f"{path}: values from {extremes[0]:g} to {extremes[1]:g}; expected finite values")
-    return _Layout(order, chromosomes, blocks, inflated_bytes, extremes)
+    return _BigWigLayout(order, chromosomes, blocks, inflated_bytes, extremes)
 
 
 def _read_chromosomes(data: mmap.mmap, order: str, at: int) -> dict[str, tuple[int, int]]:

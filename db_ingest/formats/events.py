@@ -21,7 +21,7 @@ _ENDS = np.uint32(1 << 31)
 _GOOD = -1
 
 
-class Batch(NamedTuple):
+class EventBatch(NamedTuple):
     """Some events of a file.
 
     Args:
@@ -68,7 +68,7 @@ class EventCounter(ByBase):
         self,
         path: str | Path,
         genome: Genome,
-        batches: Iterable[Batch],
+        batches: Iterable[EventBatch],
         channels: int,
         chromosomes: tuple[str, ...] | None,
         summary: dict[str, Any],
@@ -137,7 +137,7 @@ class EventCounter(ByBase):
         """Let go of memory and scratch space."""
         self._spool.close()
 
-    def _add(self, batch: Batch, tally: np.ndarray) -> None:
+    def _add(self, batch: EventBatch, tally: np.ndarray) -> None:
         n = len(batch.start)
         intervals = batch.end is not None
         if self._intervals not in (None, intervals):

@@ -15,7 +15,7 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.events import Batch, EventCounter, layers
+from db_ingest.formats.events import EventBatch, EventCounter, layers
 from db_ingest.formats.text.rows import Intervals, Rows, read_rows
 from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames, Words
 from db_ingest.inputs.naming import Naming
@@ -194,7 +194,7 @@ def _batches(
     options: Mapping[str, Any],
     channels: Sequence[Channel],
     grouping: _Grouping,
-) -> Iterator[Batch]:
+) -> Iterator[EventBatch]:
     coverage = options["count"] == "coverage"
     if coverage and any(channel.strand for channel in channels):
         raise InputError("coverage by fragments has no strand; expected count: cut_sites for one strand")
@@ -203,6 +203,6 @@ def _batches(
     for rows, (_, place, start, end) in found:
         kind = grouping.kind_of(rows, len(start))
         for table in at_start:
-            yield Batch(place, start + plus, end + minus if coverage else None, table[kind])
+            yield EventBatch(place, start + plus, end + minus if coverage else None, table[kind])
         for table in () if coverage else at_end:
-            yield Batch(place, end - 1 + minus, None, table[kind])
+            yield EventBatch(place, end - 1 + minus, None, table[kind])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from db_ingest.formats.base import EVERYTHING, Channel
-from db_ingest.formats.events import Batch, EventCounter, layers
+from db_ingest.formats.events import EventBatch, EventCounter, layers
 from db_ingest.formats.text.rows import Intervals, Rows, read_rows
 from db_ingest.formats.text.words import UNKNOWN, ChromosomeNames
 from db_ingest.inputs.naming import Naming
@@ -65,9 +65,9 @@ def _find(path: Path, names: ChromosomeNames, head: bool = False) -> Iterator[tu
 
 def _batches(
     path: Path, names: ChromosomeNames, shift: np.ndarray, tables: list[np.ndarray], tally: dict[str, int]
-) -> Iterator[Batch]:
+) -> Iterator[EventBatch]:
     for _, (_, place, start, end), strand in _find(path, names):
         tally["elsewhere"] += int((place == UNKNOWN).sum())
         base = np.where(strand == 0, start, end - 1) + shift[strand]
         for table in tables:
-            yield Batch(place, base, None, table[strand])
+            yield EventBatch(place, base, None, table[strand])

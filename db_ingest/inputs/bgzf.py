@@ -67,14 +67,14 @@ def inflate(path: str | Path, what: str, threads: int = 1) -> Generator[bytearra
         yield from blocks
 
 
-class _Piece:
+class _BlockRun:
     """Whole blocks read at once: ``blocks`` holds the start, the start of the deflated part and the end of each."""
 
     def __init__(self, data: memoryview, blocks: list[_Block], complain: Callable[[int, str], InputError]) -> None:
         self.data, self.blocks, self.complain = data, blocks, complain
 
 
-def _inflate_lazily(piece: _Piece) -> Iterator[bytearray]:
+def _inflate_lazily(piece: _BlockRun) -> Iterator[bytearray]:
     data = piece.data
     for start, deflated, end in piece.blocks:
         checksum, size = _TRAILER.unpack_from(data, end - 8)
@@ -89,11 +89,11 @@ def _inflate_lazily(piece: _Piece) -> Iterator[bytearray]:
         yield content
 
 
-def _inflate_all(piece: _Piece) -> list[bytearray]:
+def _inflate_all(piece: _BlockRun) -> list[bytearray]:
     return list(_inflate_lazily(piece))
 
 
-def _pieces(path: Path, what: str) -> Iterator[_Piece]:
+def _pieces(path: Path, what: str) -> Iterator[_BlockRun]:
     """Read the file from one end to the other, some 60 blocks at once."""
     size = os.path.getsize(path)
     offset = 0
@@ -118,7 +118,7 @@ def _pieces(path: Path, what: str) -> Iterator[_Piece]:
                 start = header[1]
             if not blocks:
                 raise InputError(f"{path}: truncated at {size:,} bytes, within the block at byte {offset:,}")
-            yield _Piece(memoryview(data), blocks, complain)
+            yield _BlockRun(memoryview(data), blocks, complain)
             offset += start
 
 

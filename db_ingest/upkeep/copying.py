@@ -55,7 +55,7 @@ class CopyResult:
 
 
 @dataclass(frozen=True)
-class _Array:
+class _ArrayCopy:
     """An array to copy: its folder, and the fragments of the rows that are wanted."""
 
     folder: Folder
@@ -127,13 +127,13 @@ def _chosen(uri: str, attributes: Sequence[str] | None, datasets: Sequence[str] 
     return dataclasses.replace(catalogue, tracks=tracks, staged=[], commit=catalogue.commit - 1)
 
 
-def _arrays(uri: str, catalogue: Catalogue) -> list[_Array]:
+def _arrays(uri: str, catalogue: Catalogue) -> list[_ArrayCopy]:
     found = []
     for member, rows in catalogue.rows().items():
         folder = fragments.look(uri, member)
         if not folder.is_array:
             raise RunError(f"{folder.place}: no array there, though the catalogue names it")
-        found.append(_Array(folder, frozenset(name for name in folder.committed if fragments.row_of(name) in rows)))
+        found.append(_ArrayCopy(folder, frozenset(name for name in folder.committed if fragments.row_of(name) in rows)))
     return found
 
 
@@ -154,7 +154,7 @@ def _check_target(to: str, uri: str) -> None:
         raise InputError(f"{to}: is not empty; name a new or an empty place")
 
 
-def _missing(to: str, array: _Array) -> dict[str, int]:
+def _missing(to: str, array: _ArrayCopy) -> dict[str, int]:
     """Folders that a copy of an array lacks, or has in part, and the bytes of their files."""
     there = storage.files(storage.join(to, array.folder.member))
     folders: dict[str, int] = {}
@@ -167,12 +167,12 @@ def _missing(to: str, array: _Array) -> dict[str, int]:
     return {folder: size for folder, size in folders.items() if folder in lacking}
 
 
-def _copy_arrays(to: str, found: Sequence[_Array]) -> int:
+def _copy_arrays(to: str, found: Sequence[_ArrayCopy]) -> int:
     missing = [(array, folder, size) for array in found for folder, size in _missing(to, array).items()]
     total = sum(size for _, _, size in missing)
     with progress("copy", total, "bytes") as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
 
-        def copy_folder(array: _Array, folder: str) -> None:
+        def copy_folder(array: _ArrayCopy, folder: str) -> None:
             place, target = array.folder.place, storage.join(to, array.folder.member)
             storage.copy_tree(storage.join(place, folder), storage.join(target, folder), threads=1, advance=advance)
 
@@ -190,7 +190,7 @@ def _copy_arrays(to: str, found: Sequence[_Array]) -> int:
     return total
 
 
-def _finish(to: str, array: _Array) -> None:
+def _finish(to: str, array: _ArrayCopy) -> None:
     """See that all files of an array have arrived, and have its fragments count, and no others."""
     folder = fragments.look(to, array.folder.member)
     for path, size in array.files.items():

@@ -254,7 +254,7 @@ _BED = ("chromosome", "start", "end", "name", "score", "strand")
 _VALUES = ("signalValue", "pValue", "qValue")
 
 
-def _write_peaks(job: Job, table: _Table, columns: tuple[str, ...]) -> str:
+def _write_peaks(job: Job, table: _IntervalTable, columns: tuple[str, ...]) -> str:
     for key in _VALUES:
         if not table.filled(key):
             raise InputError(f"{job.out}: {table.track.name} has intervals without a {key}; use .bed")
@@ -262,7 +262,7 @@ def _write_peaks(job: Job, table: _Table, columns: tuple[str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _IntervalTable:
     """Intervals of a mask, sorted by chromosome and start."""
 
     track: Track
@@ -283,7 +283,7 @@ class _Table:
         return not bool(np.isnan(self.columns[key]).any())
 
 
-def _table(job: Job) -> _Table:
+def _table(job: Job) -> _IntervalTable:
     assert job.track is not None
     with contextlib.closing(Reader(job.uri)) as reader:
         found = reader.read_intervals(job.track.intervals, job.track.row)
@@ -295,10 +295,10 @@ def _table(job: Job) -> _Table:
     found = {"chromosome": names[place], **found, "start": found["start"] - offset, "end": found["end"] - offset}
     order = np.lexsort((found["end"], found["start"], rank[place]))
     order = order[[job.wants(name) for name in found["chromosome"][order]]] if job.chroms else order
-    return _Table(job.track, {key: column[order] for key, column in found.items()})
+    return _IntervalTable(job.track, {key: column[order] for key, column in found.items()})
 
 
-def _write_table(job: Job, table: _Table, columns: tuple[str, ...]) -> str:
+def _write_table(job: Job, table: _IntervalTable, columns: tuple[str, ...]) -> str:
     texts = [map(_number, c.tolist()) if c.dtype.kind == "f" else map(str, c.tolist()) for c in _picked(table, columns)]
     with _replaced(job) as temporary, TextWriter(temporary, job.packed, job.workers) as writer:
         lines = list(map("\t".join, zip(*texts, strict=True)))
@@ -306,7 +306,7 @@ def _write_table(job: Job, table: _Table, columns: tuple[str, ...]) -> str:
     return _said(job, f"{len(table):,} intervals", len(set(table.columns["chromosome"].tolist())))
 
 
-def _picked(table: _Table, columns: tuple[str, ...]) -> list[np.ndarray]:
+def _picked(table: _IntervalTable, columns: tuple[str, ...]) -> list[np.ndarray]:
     return [table.columns[key] for key in columns]
 
 

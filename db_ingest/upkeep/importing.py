@@ -18,7 +18,7 @@ from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
-    from db_ingest.upkeep.seqdataloader import Array, SignalColumn
+    from db_ingest.upkeep.seqdataloader import SeqdataloaderArray, SignalColumn
     from db_ingest.writing.derived import DerivedTrack
 
 TYPE = "seqdataloader"
@@ -152,7 +152,9 @@ def open_column(genome: Genome, track: Track) -> Iterator[SignalColumn | None]:
         yield _column(array, genome, chromosomes, track.source["attribute"], track.source["task"])
 
 
-def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> DerivedTrack:
+def _wanted(
+    array: SeqdataloaderArray, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str
+) -> DerivedTrack:
     from db_ingest.writing.derived import DerivedTrack
 
     check_attribute(attribute, f"{array.uri}: attribute")
@@ -162,7 +164,9 @@ def _wanted(array: Array, genome: Genome, chromosomes: dict[str, str], attribute
     return DerivedTrack(attribute, task, array.kind(attribute), Provenance(TYPE, source, {}), origin)
 
 
-def _column(array: Array, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str) -> SignalColumn:
+def _column(
+    array: SeqdataloaderArray, genome: Genome, chromosomes: dict[str, str], attribute: str, task: str
+) -> SignalColumn:
     from db_ingest.upkeep.seqdataloader import MaskColumn, SignalColumn
 
     column = MaskColumn if array.kind(attribute) == "mask" else SignalColumn

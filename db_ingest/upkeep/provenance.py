@@ -110,7 +110,7 @@ def _check_group(check: _Check, tracks: list[Track]) -> tuple[list[Damage], list
 
 
 @dataclass(frozen=True)
-class _Source:
+class _TrackSource:
     """What a track came from.
 
     Args:
@@ -125,7 +125,7 @@ class _Source:
 
 
 @contextlib.contextmanager
-def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _Source]]]:
+def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _TrackSource]]]:
     """The source of each track."""
     track, genome = tracks[0], check.catalogue.genome
     if track.type == merge.TYPE:
@@ -136,19 +136,19 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
         from db_ingest.upkeep.pooling import Pooled
 
         pooled = Pooled(check.reader, genome, inputs, track.source["how"])
-        yield [(track, _Source(pooled.read, pooled.chromosomes))]
+        yield [(track, _TrackSource(pooled.read, pooled.chromosomes))]
     elif track.type == importing.TYPE:
         with importing.open_column(genome, track) as column:
             if column is None:
                 raise _NotComparedError(f"source {track.source['path']} has changed since")
-            yield [(track, _Source(column.read, column.chromosomes))]
+            yield [(track, _TrackSource(column.read, column.chromosomes))]
     elif track.type == computed.TYPE:
         raise _NotComparedError(f"computed ({track.source['path']}); there is nothing to compare it with")
     elif track.kind == "mask":
         path, options = _source_file(check, track)
         table = FORMATS[track.type].load().open_intervals(path, check.naming, options)
         mask = RasterisedMask(genome, options["summits"], table)
-        yield [(track, _Source(mask.read, genome.names, lambda: _table_differs(check, track, table)))]
+        yield [(track, _TrackSource(mask.read, genome.names, lambda: _table_differs(check, track, table)))]
     else:
         path, options = _source_file(check, track)
         known = FORMATS[track.type]
@@ -156,7 +156,7 @@ def _opened(check: _Check, tracks: list[Track]) -> Iterator[list[tuple[Track, _S
         extra = {"threads": check.threads} if known.threaded else {}
         reader = known.load().open_signal(path, check.naming, options, channels, **extra)
         with contextlib.closing(reader):
-            yield [(item, _Source(_channel(reader, i), reader.chromosomes)) for i, item in enumerate(tracks)]
+            yield [(item, _TrackSource(_channel(reader, i), reader.chromosomes)) for i, item in enumerate(tracks)]
 
 
 def _channel(reader: SignalReader, channel: int) -> Callable[[str, int, int], np.ndarray]:
@@ -188,7 +188,7 @@ def _unchanged(check: _Check, place: str, sha256: str) -> Path:
     return path
 
 
-def _first_difference(check: _Check, track: Track, source: _Source) -> str | None:
+def _first_difference(check: _Check, track: Track, source: _TrackSource) -> str | None:
     genome = check.catalogue.genome.binned(track.bin) if track.bin > 1 else check.catalogue.genome
     for name in genome.names:
         if name not in source.chromosomes:

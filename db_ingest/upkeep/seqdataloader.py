@@ -24,7 +24,7 @@ from db_ingest.writing.derived import CellSource
 _WHAT = "an array of seqdataloader's db_ingest"
 
 
-class Array:
+class SeqdataloaderArray:
     """One array of seqdataloader's, open for reading by several threads; see :func:`open_array`.
 
     Attributes:
@@ -83,7 +83,7 @@ class Array:
 
 
 @contextlib.contextmanager
-def open_array(uri: str) -> Iterator[Array]:
+def open_array(uri: str) -> Iterator[SeqdataloaderArray]:
     """Open an array of seqdataloader's; raises :class:`InputError` for anything else."""
     context = storage.tiledb_ctx(uri)
     if tiledb.object_type(uri, ctx=context) != "array":
@@ -93,7 +93,7 @@ def open_array(uri: str) -> Iterator[Array]:
     except tiledb.TileDBError as error:
         raise storage.explain(uri, error) from error
     with array:
-        yield Array(uri, array)
+        yield SeqdataloaderArray(uri, array)
 
 
 def _describe(uri: str, array: tiledb.Array) -> dict[str, Any]:
@@ -117,7 +117,9 @@ class SignalColumn(CellSource):
 
     counts = True
 
-    def __init__(self, array: Array, genome: Genome, chromosomes: Mapping[str, str], attribute: str, task: str) -> None:
+    def __init__(
+        self, array: SeqdataloaderArray, genome: Genome, chromosomes: Mapping[str, str], attribute: str, task: str
+    ) -> None:
         self._array, self._genome, self._names = array, genome, chromosomes
         self._attribute, self._task = attribute, task
         self.chromosomes = tuple(chromosomes)
@@ -136,7 +138,9 @@ class SignalColumn(CellSource):
 class MaskColumn(SignalColumn):
     """An integer attribute of a task: 0, 1 in a peak, 2 at its summit, the lowest integer where there is no value."""
 
-    def __init__(self, array: Array, genome: Genome, chromosomes: Mapping[str, str], attribute: str, task: str) -> None:
+    def __init__(
+        self, array: SeqdataloaderArray, genome: Genome, chromosomes: Mapping[str, str], attribute: str, task: str
+    ) -> None:
         super().__init__(array, genome, chromosomes, attribute, task)
         self._missing = np.iinfo(array.attributes[attribute]).min
         self._spans: list[intervals.Spans] = []

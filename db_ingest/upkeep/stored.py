@@ -67,7 +67,7 @@ def check_stored(
         Differences, in the order of the tracks, and how many rows were read.
     """
     targets = list(_targets(catalogue, tracks, with_sequence))
-    cells = _Cells(uri)
+    cells = _CheckedCells(uri)
     reader = Reader(uri)
     damage: list[Damage] = []
     try:
@@ -110,7 +110,7 @@ def _targets(catalogue: Catalogue, tracks: Sequence[Track], with_sequence: bool)
             )
 
 
-class _Cells:
+class _CheckedCells:
     """Reads cells as they are stored; an array is opened once and read by all threads."""
 
     def __init__(self, uri: str) -> None:
@@ -153,7 +153,7 @@ class _Chunk:
 
 
 def _submit(
-    executor: ThreadPoolExecutor, cells: _Cells, target: _Target, advance: Callable[[int], None]
+    executor: ThreadPoolExecutor, cells: _CheckedCells, target: _Target, advance: Callable[[int], None]
 ) -> list[Future[_Chunk]]:
     def look(index: int) -> _Chunk:
         first, last = target.genome.chunk(index)

@@ -10,11 +10,11 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Level, Track
-from db_ingest.writing.plan import CheckedTrack, Plan, Request, existing_catalogue, make_plan
+from db_ingest.writing.plan import CheckedTrack, IngestPlan, Request, existing_catalogue, make_plan
 from db_ingest.writing.workers import get_ready
 
 if TYPE_CHECKING:
-    from db_ingest.writing.report import Report
+    from db_ingest.writing.report import SanityReport
 
 
 @dataclass
@@ -33,7 +33,7 @@ class IngestResult:
     uri: str
     written: list[Track] = field(default_factory=list)
     unchanged: list[CheckedTrack] = field(default_factory=list)
-    report: Report | None = None
+    report: SanityReport | None = None
     estimate: dict[str, float] = field(default_factory=dict)
     levels: list[tuple[Track, Level]] = field(default_factory=list)
 
@@ -137,7 +137,7 @@ def ingest(
     return result
 
 
-def _plan(request: Request, levels: Sequence[int]) -> Plan:
+def _plan(request: Request, levels: Sequence[int]) -> IngestPlan:
     """The plan of a request, whose grids the levels fit."""
     plan = make_plan(request)
     for item in (*plan.todo, *plan.unchanged):
@@ -150,7 +150,7 @@ def _plan(request: Request, levels: Sequence[int]) -> Plan:
     return plan
 
 
-def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) -> list[tuple[Track, Level]]:
+def _add_levels(plan: IngestPlan, levels: Sequence[int], check: Callable[[], None]) -> list[tuple[Track, Level]]:
     """Keep the signals of a plan in bins as well."""
     from db_ingest.writing.levels import add_levels
 
@@ -160,5 +160,5 @@ def _add_levels(plan: Plan, levels: Sequence[int], check: Callable[[], None]) ->
     return add_levels(plan.uri, catalogue, signals, levels, check=check).written
 
 
-def _result(plan: Plan) -> IngestResult:
+def _result(plan: IngestPlan) -> IngestResult:
     return IngestResult(uri=plan.uri, unchanged=plan.unchanged, estimate=plan.estimate)

@@ -102,7 +102,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Plan:
+class IngestPlan:
     """An ingest that was checked.
 
     Args:
@@ -134,7 +134,7 @@ class Plan:
     resumed: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request) -> IngestPlan:
     """Check all inputs against each other and against what the database holds."""
     from db_ingest.formats import sequence as sequences
 
@@ -163,7 +163,7 @@ def make_plan(request: Request) -> Plan:
     resumed: dict[str, frozenset[int]] = {}
     for staged in existing.staged if existing else []:
         resumed[staged.attribute] = resumed.get(staged.attribute, frozenset()) | {staged.row}
-    return Plan(
+    return IngestPlan(
         uri=request.uri if storage.is_remote(request.uri) else str(storage.local_path(request.uri).absolute()),
         genome=genome,
         existing=existing,

@@ -24,7 +24,7 @@ _MUCH_SIGNAL, _SHIFT = 1000, 5
 
 
 @dataclass
-class Report:
+class SanityReport:
     """Outcome of the checks.
 
     Args:
@@ -40,9 +40,9 @@ class Report:
     shares: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
 
-def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> Report:
+def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> SanityReport:
     """Describe and examine all tracks of ``datasets``."""
-    report = Report()
+    report = SanityReport()
     genome = catalogue.genome
     of_dataset: dict[str, list[Track]] = {dataset: [] for dataset in datasets}
     of_attribute: dict[str, list[Track]] = {}

@@ -19,7 +19,7 @@ from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Provenance, Staged, Track
 from db_ingest.layout.summaries import Part, combine
 from db_ingest.progress import progress
-from db_ingest.writing.plan import CheckedTrack, Plan, stamp_of
+from db_ingest.writing.plan import CheckedTrack, IngestPlan, stamp_of
 from db_ingest.writing.task import Output, Task, TaskResult
 from db_ingest.writing.workers import WorkerPool, worker_pool
 
@@ -27,7 +27,7 @@ log = logging.getLogger("kerasgen")
 
 
 @dataclass
-class _Progress:
+class _TrackProgress:
     """How far a track is: what it will be, and what has been written of it."""
 
     item: CheckedTrack | None
@@ -38,18 +38,18 @@ class _Progress:
     last: TaskResult | None = None
 
 
-def write(plan: Plan, check: Callable[[], None]) -> Iterator[Track]:
+def write(plan: IngestPlan, check: Callable[[], None]) -> Iterator[Track]:
     """Write what a plan says; yields each track once it is committed.
 
     The caller holds the writer's lock; ``check`` raises if it was lost. Rows are handed out for good before the first
     byte is written, so that no later run takes half a row for a track, and the same run again finds what is done.
     """
     catalogue = plan.existing or Catalogue(plan.genome)
-    tracks = [_Progress(item, catalogue.stage(*item.name, item.provenance)) for item in plan.todo]
+    tracks = [_TrackProgress(item, catalogue.stage(*item.name, item.provenance)) for item in plan.todo]
     if plan.sequence is not None:
         name = catalogues.SEQUENCE
         staged = catalogue.stage(name, name, Provenance(name, plan.sequence.source, {}))
-        tracks.insert(0, _Progress(None, staged))
+        tracks.insert(0, _TrackProgress(None, staged))
 
     # Tracks are finished in any order; the catalogue lists them in that of the samples table.
     order = {(t.attribute, t.dataset): i for i, t in enumerate(catalogue.tracks)}
@@ -82,19 +82,19 @@ def write(plan: Plan, check: Callable[[], None]) -> Iterator[Track]:
 class _Schedule:
     """Tasks that wait for a worker, those that are under way, and what becomes of their results."""
 
-    def __init__(self, plan: Plan, pool: WorkerPool, catalogue: Catalogue) -> None:
+    def __init__(self, plan: IngestPlan, pool: WorkerPool, catalogue: Catalogue) -> None:
         self._plan, self._pool, self._catalogue = plan, pool, catalogue
-        self._todo: deque[tuple[Task, list[_Progress]]] = deque()
-        self._pending: dict[Future[list[TaskResult]], tuple[Task, list[_Progress]]] = {}
+        self._todo: deque[tuple[Task, list[_TrackProgress]]] = deque()
+        self._pending: dict[Future[list[TaskResult]], tuple[Task, list[_TrackProgress]]] = {}
 
-    def add(self, tracks: list[_Progress]) -> None:
+    def add(self, tracks: list[_TrackProgress]) -> None:
         """Plan the work that makes tracks."""
         for task, made in _tasks(self._plan, tracks, self._pool):
             self._todo.append((task, made))
             for track in made:
                 track.waiting += 1
 
-    def results(self) -> Iterator[tuple[Task, list[_Progress], list[TaskResult]]]:
+    def results(self) -> Iterator[tuple[Task, list[_TrackProgress], list[TaskResult]]]:
         """Hand out the tasks; yields each with its tracks and results when it is done, in any order.
 
         When a task fails, what is under way is finished, and its results are yielded, before the error is raised.
@@ -127,7 +127,7 @@ class _Schedule:
             task = dataclasses.replace(task, commit=self._catalogue.commit) if self._pool.elsewhere else task
             self._pending[self._pool.executor.submit(self._pool.perform, task)] = (task, made)
 
-    def collect(self, task: Task, made: list[_Progress], results: list[TaskResult]) -> Iterator[_Progress]:
+    def collect(self, task: Task, made: list[_TrackProgress], results: list[TaskResult]) -> Iterator[_TrackProgress]:
         """Enter the results of a task into its tracks; yields those that are whole now."""
         for track, result in zip(made, results, strict=True):
             track.waiting -= 1
@@ -142,9 +142,11 @@ class _Schedule:
                 yield track
 
 
-def _tasks(plan: Plan, tracks: list[_Progress], pool: WorkerPool) -> Iterator[tuple[Task, list[_Progress]]]:
+def _tasks(
+    plan: IngestPlan, tracks: list[_TrackProgress], pool: WorkerPool
+) -> Iterator[tuple[Task, list[_TrackProgress]]]:
     """The work that makes tracks: chunk by chunk where a file can be read in parts, else all of one file at once."""
-    whole: dict[tuple[Any, ...], list[_Progress]] = {}
+    whole: dict[tuple[Any, ...], list[_TrackProgress]] = {}
     for track in tracks:
         key = (id(track),) if track.item is None else track.item.read_with
         whole.setdefault(key, []).append(track)
@@ -174,7 +176,7 @@ def _tasks(plan: Plan, tracks: list[_Progress], pool: WorkerPool) -> Iterator[tu
                 yield dataclasses.replace(task, folder=track.folder, chunks=(chunk,)), made
 
 
-def _create_arrays(plan: Plan, made: list[_Progress]) -> None:
+def _create_arrays(plan: IngestPlan, made: list[_TrackProgress]) -> None:
     """Make the arrays that the tracks of a file will lie in, as far as that is known before it is read."""
     for track in made:
         if track.item is None:
@@ -184,7 +186,7 @@ def _create_arrays(plan: Plan, made: list[_Progress]) -> None:
                 arrays.create(plan.uri, name, plan.genome)
 
 
-def _output(plan: Plan, track: _Progress) -> Output:
+def _output(plan: IngestPlan, track: _TrackProgress) -> Output:
     """Where a track goes, and what an interrupted writer stored of it."""
     staged, item = track.staged, track.item
     channel = Channel() if item is None else item.channel
@@ -202,7 +204,7 @@ def _output(plan: Plan, track: _Progress) -> Output:
     return Output(staged.attribute, staged.dataset, staged.row, channel, done)
 
 
-def _commit(catalogue: Catalogue, track: _Progress) -> Track | None:
+def _commit(catalogue: Catalogue, track: _TrackProgress) -> Track | None:
     """Enter a finished track into the catalogue; None for the sequence."""
     staged, item, last = track.staged, track.item, track.last
     assert last is not None

@@ -41,7 +41,7 @@ class Chromosomes(NamedTuple):
         return self.names[self.which[row]]
 
 
-class Table:
+class TextTable:
     """The columns of a table, all lines of one width.
 
     Columns of a type are parsed as such at once; where that fails, for an error or a number in another spelling such
@@ -175,7 +175,7 @@ def read_table(
     width: int | None = None,
     header: bool = False,
     empty: str = "refuse",
-) -> Table | None:
+) -> TextTable | None:
     """Read a table, plain, gzipped or bgzipped.
 
     Columns lie between tabs, or between stretches of spaces where the first line has no tab. Lines that are blank or
@@ -210,7 +210,7 @@ def read_table(
             return None
         raise InputError(f"{path}: no intervals in it; expected {what}")
     data, found = _separated(path, data, lines, least, columns, width)
-    return Table(path, data, lines, found, names, comment)
+    return TextTable(path, data, lines, found, names, comment)
 
 
 def _data_lines(text: str) -> tuple[bytes, np.ndarray, str]:

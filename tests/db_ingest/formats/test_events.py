@@ -12,7 +12,7 @@ import pytest
 
 from db_ingest.errors import InputError
 from db_ingest.formats.base import SignalReader
-from db_ingest.formats.events import Batch, EventCounter, layers
+from db_ingest.formats.events import EventBatch, EventCounter, layers
 from db_ingest.layout.genome import Genome
 
 STRETCH = 1 << 24
@@ -43,7 +43,7 @@ def expected(found: tuple[np.ndarray, ...], place: int, channel: int, coverage: 
 def batches(found: tuple[np.ndarray, ...], coverage: bool, step: int = 1_700):
     for i in range(0, len(found[0]), step):
         chromosome, start, end, channel = (array[i : i + step] for array in found)
-        yield Batch(chromosome, start, end if coverage else None, channel)
+        yield EventBatch(chromosome, start, end if coverage else None, channel)
 
 
 @pytest.mark.parametrize("memory", [1 << 15, 1 << 28])
@@ -76,7 +76,7 @@ def test_counts_are_those_of_numpy_wherever_the_read_begins(rng, coverage, lengt
 
 
 def test_without_channels_all_events_are_in_the_first():
-    batch = Batch(np.zeros(3, np.int32), np.array([5, 5, 9]))
+    batch = EventBatch(np.zeros(3, np.int32), np.array([5, 5, 9]))
     counter = EventCounter("a", GENOME, [batch], 1, ("chr1",), {})
     assert counter.read("chr1", 4, 10).tolist() == [0, 2, 0, 0, 0, 1]
     assert counter.chromosomes == ("chr1",)
@@ -90,11 +90,14 @@ def test_no_events_read_as_zero():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (Batch(np.array([1], np.int32), np.array([STRETCH])), "chr2:16,777,216 does not lie .* 0 to 16,777,215"),
-        (Batch(np.array([0], np.int32), np.array([-1])), "chr1:-1 does not lie on the chromosome"),
-        (Batch(np.array([1], np.int32), np.array([9]), np.array([STRETCH + 1])), "chr2:9-16,777,217 .* <= 16,777,216"),
-        (Batch(np.array([1], np.int32), np.array([9]), np.array([9])), "chr2:9-9 does not lie"),
-        (Batch(np.array([1], np.int32), np.array([-1]), np.array([9])), "chr2:-1-9 does not lie"),
+        (EventBatch(np.array([1], np.int32), np.array([STRETCH])), "chr2:16,777,216 does not lie .* 0 to 16,777,215"),
+        (EventBatch(np.array([0], np.int32), np.array([-1])), "chr1:-1 does not lie on the chromosome"),
+        (
+            EventBatch(np.array([1], np.int32), np.array([9]), np.array([STRETCH + 1])),
+            "chr2:9-16,777,217 .* <= 16,777,216",
+        ),
+        (EventBatch(np.array([1], np.int32), np.array([9]), np.array([9])), "chr2:9-9 does not lie"),
+        (EventBatch(np.array([1], np.int32), np.array([-1]), np.array([9])), "chr2:-1-9 does not lie"),
     ],
 )
 def test_event_off_its_chromosome_is_refused(batch, message):
@@ -105,25 +108,25 @@ def test_event_off_its_chromosome_is_refused(batch, message):
 def test_bases_moved_off_the_chromosome_are_left_out_and_counted():
     starts = np.array([-4, -1, 0, 9, STRETCH - 1, STRETCH, STRETCH + 3])
     summary = {}
-    counter = EventCounter("a", GENOME, [Batch(np.ones(7, np.int32), starts)], 1, None, summary, reach=4)
+    counter = EventCounter("a", GENOME, [EventBatch(np.ones(7, np.int32), starts)], 1, None, summary, reach=4)
     assert summary["beyond_ends"] == 4
     assert counter.read("chr2", 0, STRETCH).sum() == 3
     for start in (-5, STRETCH + 4):
         with pytest.raises(InputError, match="does not lie"):
-            EventCounter("a", GENOME, [Batch(np.ones(1, np.int32), np.array([start]))], 1, None, {}, reach=4)
+            EventCounter("a", GENOME, [EventBatch(np.ones(1, np.int32), np.array([start]))], 1, None, {}, reach=4)
 
 
 def test_intervals_moved_over_an_end_keep_what_is_left():
     start, end = np.array([-4, -4, STRETCH - 2, 7]), np.array([3, 0, STRETCH + 4, 5])
     summary = {}
-    counter = EventCounter("a", GENOME, [Batch(np.ones(4, np.int32), start, end)], 1, None, summary, reach=4)
+    counter = EventCounter("a", GENOME, [EventBatch(np.ones(4, np.int32), start, end)], 1, None, summary, reach=4)
     assert summary["beyond_ends"] == 2
     assert np.flatnonzero(counter.read("chr2", 0, STRETCH)).tolist() == [0, 1, 2, STRETCH - 2, STRETCH - 1]
 
 
 def test_more_events_on_a_base_than_float32_counts_by_ones():
     n = (1 << 24) + 2
-    batch = Batch(np.zeros(n, np.int32), np.full(n, 3))
+    batch = EventBatch(np.zeros(n, np.int32), np.full(n, 3))
     counter = EventCounter("a", GENOME, [batch], 1, None, {})
     assert counter.read("chr1", 3, 4).tolist() == [n]
 
@@ -140,7 +143,7 @@ def test_scratch_space_is_let_go_of_when_a_batch_is_bad(rng, tmp_path, monkeypat
     def broken():
         try:
             yield from batches(found, True)
-            yield Batch(np.zeros(1, np.int32), np.array([-1]), np.array([1]))
+            yield EventBatch(np.zeros(1, np.int32), np.array([-1]), np.array([1]))
         finally:
             closed.append(True)
 

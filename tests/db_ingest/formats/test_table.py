@@ -7,14 +7,14 @@ import pytest
 
 from db_ingest.errors import InputError
 from db_ingest.formats import bed
-from db_ingest.formats.text.table import Table, read_table
+from db_ingest.formats.text.table import TextTable, read_table
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import Genome
 
 GENOME = Genome(("chr1", "chr2", "chrIV"), (1000, 500, 90))
 
 
-def read(path, **options) -> Table:
+def read(path, **options) -> TextTable:
     table = read_table(path, "a table", **options)
     assert table is not None
     return table
