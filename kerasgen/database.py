@@ -15,11 +15,11 @@ from db_ingest.layout.catalogue import Track
 from db_ingest.layout.codes import MASK_MISSING, UNKNOWN_BASE
 from db_ingest.layout.describe import describe_catalogue
 from db_ingest.layout.genome import Genome
+from db_ingest.layout.members import SEQUENCE
 
 if TYPE_CHECKING:
     from db_ingest.layout.reader import Reader
 
-SEQUENCE = "sequence"
 _BRIDGE = 4096
 """Gap in bp up to which two stretches are read as one: rereading a tile costs more than its unused bases."""
 _BLOCK = 2**23

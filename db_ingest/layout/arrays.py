@@ -10,7 +10,7 @@ import tiledb
 
 from db_ingest import storage
 from db_ingest.ahead import OrderedPool
-from db_ingest.layout import schema
+from db_ingest.layout import members, schema
 from db_ingest.layout.cells import CELLS, folder_of, read, to_stored
 from db_ingest.layout.genome import Genome, Piece
 from db_ingest.layout.summaries import Part, summarise
@@ -33,7 +33,7 @@ def put(uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:
     ctx = storage.tiledb_ctx(uri, upload_bytes=cells.nbytes)
     with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1, ctx=ctx) as array:
         stretch = slice(first, first + len(cells))
-        if member == schema.SEQUENCE:
+        if member == members.SEQUENCE:
             array[stretch] = to_stored(cells)
         else:
             array[row, stretch] = to_stored(cells)
@@ -67,7 +67,7 @@ def rows_stored(uri: str, member: str) -> frozenset[int]:
 def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces: Sequence[Piece]) -> list[Part]:
     """Summaries of stretches that are stored, of positions ``[first, last)`` of a row."""
     with tiledb.open(storage.join(uri, member), ctx=storage.tiledb_ctx(uri)) as array:
-        cells = read(array, None if member == schema.SEQUENCE else row, first, last)
+        cells = read(array, None if member == members.SEQUENCE else row, first, last)
     return [summarise(p.chromosome, p.start, cells[p.at : p.at + p.end - p.start], folder_of(member)) for p in pieces]
 
 

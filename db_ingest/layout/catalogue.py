@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 from db_ingest import storage
 from db_ingest.errors import InputError, NoDatabaseError
+from db_ingest.layout import members
 from db_ingest.layout.genome import Genome, shorten_names
 
 FORMAT = "kerasgen"
 FORMAT_VERSION = 3
 FILE_NAME = "catalogue.json"
-SEQUENCE = "sequence"
-"""What the sequence is called where tracks have an attribute and a dataset."""
 
 
 @dataclass(frozen=True)
@@ -125,22 +124,16 @@ class Track:
     @property
     def member(self) -> str:
         """Name of the array that holds the track."""
-        from db_ingest.layout.schema import member
-
-        return member(self.folder, self.stored_as or self.attribute, self.bin)
+        return members.member(self.folder, self.stored_as or self.attribute, self.bin)
 
     @property
     def intervals(self) -> str:
         """Name of the array that holds the intervals behind a mask."""
-        from db_ingest.layout.schema import intervals
-
-        return intervals(self.stored_as or self.attribute)
+        return members.intervals(self.stored_as or self.attribute)
 
     def level_member(self, level: Level) -> str:
         """Name of the array that holds one of its levels."""
-        from db_ingest.layout.schema import member
-
-        return member("signal", self.stored_as or self.attribute, level.bin)
+        return members.member("signal", self.stored_as or self.attribute, level.bin)
 
 
 @dataclass(frozen=True)
@@ -196,7 +189,7 @@ class Catalogue:
             for level in track.levels:
                 rows.setdefault(track.level_member(level), set()).add(level.row)
         if self.sequence is not None:
-            rows[SEQUENCE] = {self.sequence["row"]}
+            rows[members.SEQUENCE] = {self.sequence["row"]}
         return rows
 
     def find(self, attribute: str, dataset: str) -> Track | None:

@@ -1,4 +1,4 @@
-"""The members of a database and their TileDB schemas; ``docs/database.md`` is the specification."""
+"""The TileDB schemas of a database's members; ``docs/database.md`` is the specification."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tiledb
 
 from db_ingest.layout import cells
 from db_ingest.layout.genome import Genome
+from db_ingest.layout.members import SEQUENCE, bin_of
 
 ROWS = 2**31
 """Rows an array of tracks can ever hold; unwritten rows cost nothing."""
 
-SEQUENCE = "sequence"
 ZSTANDARD_LEVEL = 1
 
 INTERVAL_FIELDS: dict[str, np.dtype] = {
@@ -24,21 +24,6 @@ INTERVAL_FIELDS: dict[str, np.dtype] = {
     "qValue": np.dtype(np.float64),
     "summit": np.dtype(np.int64),
 }
-
-
-def member(folder: str, attribute: str, bin: int = 1) -> str:
-    """Name of the member that holds an attribute: ``signal/<attribute>``, or ``signal/<attribute>@<bin>``."""
-    return f"{folder}/{attribute}" if bin == 1 else f"{folder}/{attribute}@{bin}"
-
-
-def intervals(attribute: str) -> str:
-    """Name of the member that holds the intervals behind a mask attribute."""
-    return f"intervals/{attribute}"
-
-
-def bin_of(name: str) -> int:
-    """Bases that a cell of a member stands for, by its name."""
-    return int(name.rpartition("@")[2]) if "@" in name else 1
 
 
 def _filters() -> tiledb.FilterList:

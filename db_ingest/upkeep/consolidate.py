@@ -17,7 +17,8 @@ from typing import NamedTuple
 from db_ingest import storage
 from db_ingest.errors import KerasgenError
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import SEQUENCE, Catalogue
+from db_ingest.layout.catalogue import Catalogue
+from db_ingest.layout.members import SEQUENCE
 from db_ingest.progress import progress
 from db_ingest.upkeep import fragments
 from db_ingest.upkeep.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder

@@ -18,7 +18,7 @@ from db_ingest.formats import has_called_summits
 from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.formats.text.writer import TextWriter, bedgraph_lines, fasta_lines
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout import schema
+from db_ingest.layout import members
 from db_ingest.layout.catalogue import Track
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.reader import Reader
@@ -150,7 +150,7 @@ def _stretches(job: Job, names: list[str], step: int) -> Iterator[tuple[str, int
     """
     crc = 0
     track, genome = job.track, job.genome if job.bin == 1 else job.genome.binned(job.bin)
-    member, row = (schema.SEQUENCE, None) if track is None else (track.member, track.row)
+    member, row = (members.SEQUENCE, None) if track is None else (track.member, track.row)
     checksums = _checksums(job)
     places = [(name, start) for name in names for start in range(0, genome.size(name), step)]
     with (

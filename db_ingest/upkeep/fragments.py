@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from db_ingest import storage
 from db_ingest.errors import RunError
-from db_ingest.layout.catalogue import SEQUENCE, Catalogue
+from db_ingest.layout.catalogue import Catalogue
+from db_ingest.layout.members import SEQUENCE
 
 COMMITS, FRAGMENTS, FOOTERS = "__commits", "__fragments", "__fragment_meta"
 SCHEMA = "__schema"

@@ -17,7 +17,7 @@ from db_ingest.formats.base import Channel, SignalReader
 from db_ingest.inputs.fetch import Fetcher
 from db_ingest.inputs.files import describe_source
 from db_ingest.inputs.naming import Naming, read_alias_table
-from db_ingest.layout import codes, schema
+from db_ingest.layout import codes, members
 from db_ingest.layout.catalogue import Catalogue, Track
 from db_ingest.layout.reader import Reader
 from db_ingest.progress import progress
@@ -218,7 +218,7 @@ def _say(value: Any) -> str:
 
 def _check_sequence(check: _Check) -> tuple[list[Damage], list[str]]:
     assert check.catalogue.sequence is not None
-    name, source = schema.SEQUENCE, check.catalogue.sequence
+    name, source = members.SEQUENCE, check.catalogue.sequence
     genome = check.catalogue.genome
     try:
         path = _unchanged(check, source["path"], source["sha256"])

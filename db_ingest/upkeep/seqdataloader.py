@@ -17,7 +17,7 @@ import tiledb
 
 from db_ingest import intervals, storage
 from db_ingest.errors import InputError
-from db_ingest.layout import codes, schema
+from db_ingest.layout import codes, members, schema
 from db_ingest.layout.genome import Genome, Piece
 from db_ingest.writing.derived import CellSource
 
@@ -182,7 +182,7 @@ class MaskColumn(SignalColumn):
             "end": ends[of],
             "summit": np.concatenate([summits - starts[within], np.full(len(bare), -1, np.int64)]),
         }
-        member = schema.intervals(self._attribute)
+        member = members.intervals(self._attribute)
         arrays.create(uri, member, self._genome)
         if row not in arrays.rows_stored(uri, member):
             _put_intervals(uri, member, row, table)

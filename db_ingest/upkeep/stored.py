@@ -13,7 +13,7 @@ import tiledb
 
 from db_ingest import intervals, storage
 from db_ingest.errors import KerasgenError
-from db_ingest.layout import schema
+from db_ingest.layout import members
 from db_ingest.layout.catalogue import Catalogue, Track
 from db_ingest.layout.cells import read
 from db_ingest.layout.genome import Genome
@@ -93,7 +93,7 @@ def _masks(tracks: Sequence[Track]) -> list[Track]:
 
 def _targets(catalogue: Catalogue, tracks: Sequence[Track], with_sequence: bool) -> Iterator[_Target]:
     if with_sequence and catalogue.sequence is not None:
-        name = schema.SEQUENCE
+        name = members.SEQUENCE
         yield _Target(name, None, name, name, None, catalogue.genome, catalogue.sequence["checksums"])
     for track in tracks:
         genome = catalogue.genome.binned(track.bin) if track.bin > 1 else catalogue.genome

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout.catalogue import SEQUENCE
+from db_ingest.layout.members import SEQUENCE
 from db_ingest.layout.selection import choose_tracks
 
 

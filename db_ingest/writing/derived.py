@@ -12,7 +12,7 @@ import tiledb
 
 from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError
-from db_ingest.layout import arrays, codes, schema
+from db_ingest.layout import arrays, codes, members
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Provenance, Staged, Track
 from db_ingest.layout.cells import CELLS, read
@@ -149,7 +149,7 @@ class _Writing:
         self, folder: str, executor: ThreadPoolExecutor, advance: Callable[[int], None]
     ) -> list[tuple[Part, bool]] | None:
         """All chunks, each part with whether it holds a value; None if they should be counts and are not."""
-        member = schema.member(folder, self._item.attribute, self._item.bin)
+        member = members.member(folder, self._item.attribute, self._item.bin)
         arrays.create(self._uri, member, self._whole)
         done = frozenset[int]()
         if self._resumed:

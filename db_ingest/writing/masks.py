@@ -11,7 +11,7 @@ from db_ingest import storage
 from db_ingest.formats import FORMATS
 from db_ingest.formats.bed import BedTable
 from db_ingest.inputs.naming import Naming
-from db_ingest.layout import arrays, codes, schema
+from db_ingest.layout import arrays, codes, members
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.summaries import Part, summarise
 from db_ingest.writing.task import Output, Task, TaskResult
@@ -69,7 +69,7 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
     genome, (output,) = task.genome, task.outputs
     table = FORMATS[task.type].load().open_intervals(task.path, Naming(genome, task.aliases), task.options)
     mask = RasterisedMask(genome, task.options["summits"], table)
-    member = schema.member("mask", output.attribute)
+    member = members.member("mask", output.attribute)
     parts: list[Part] = []
     for index in range(genome.chunk_count):
         first, last = genome.chunk(index)
@@ -86,7 +86,7 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
             arrays.put(task.uri, member, output.row, first, cells)
         advance(sum(piece.end - piece.start for piece in pieces))
     # Asked once more: a task can run twice where workers are lost, and intervals, unlike cells, would be there twice.
-    if output.row not in arrays.rows_stored(task.uri, schema.intervals(output.attribute)):
+    if output.row not in arrays.rows_stored(task.uri, members.intervals(output.attribute)):
         _put_intervals(task, output, table)
     summary = {
         "intervals": len(table),
@@ -102,6 +102,6 @@ def _put_intervals(task: Task, output: Output, table: BedTable) -> None:
         return
     values = interval_fields(task.genome, table)
     rows, starts = np.full(len(table), output.row, np.uint64), values.pop("start")
-    place = storage.join(task.uri, schema.intervals(output.attribute))
+    place = storage.join(task.uri, members.intervals(output.attribute))
     with tiledb.open(place, "w", timestamp=output.row + 1, ctx=storage.tiledb_ctx(task.uri)) as array:
         array[rows, starts] = values

@@ -18,7 +18,7 @@ from db_ingest.errors import InputError, KerasgenError
 from db_ingest.formats import FORMATS, sequence
 from db_ingest.formats.base import SignalReader
 from db_ingest.inputs.naming import Naming
-from db_ingest.layout import arrays, catalogue, codes, schema
+from db_ingest.layout import arrays, catalogue, codes, members
 from db_ingest.layout.summaries import Part, summarise, to_counts
 from db_ingest.writing.masks import write_mask
 from db_ingest.writing.task import Task, TaskResult
@@ -52,7 +52,7 @@ class TaskRunner:
         """Do a task; returns one result per output."""
         self._require_commit(task.uri, task.commit)
         try:
-            if task.type == catalogue.SEQUENCE:
+            if task.type == members.SEQUENCE:
                 return [_write_sequence(task, self.advance)]
             if FORMATS[task.type].kind == "mask":
                 return [write_mask(task, self.advance)]
@@ -126,7 +126,7 @@ def _write_values(
     """Write a signal's chunks; None if they should be counts and are not."""
     output = task.outputs[channel]
     genome = task.genome if reader.bin == 1 else task.genome.binned(reader.bin)
-    member = schema.member(folder, output.attribute, reader.bin)
+    member = members.member(folder, output.attribute, reader.bin)
     if task.folder is None:
         arrays.create(task.uri, member, task.genome)
     parts: list[Part] = []
@@ -157,7 +157,7 @@ def _write_values(
 def _write_sequence(task: Task, advance: Callable[[int], None]) -> TaskResult:
     """Write the sequence; a chunk goes out when the file has given all its chromosomes, in whatever order."""
     genome, (output,) = task.genome, task.outputs
-    done = output.done.get(schema.SEQUENCE, frozenset())
+    done = output.done.get(members.SEQUENCE, frozenset())
     building: dict[int, np.ndarray] = {}
     missing: dict[int, int] = {}
     parts: list[Part] = []
@@ -171,11 +171,11 @@ def _write_sequence(task: Task, advance: Callable[[int], None]) -> TaskResult:
                 missing[index] = chunk_bases[index]
             start, end = max(first - offset, 0), min(last - offset, len(bases))
             building[index][offset + start - first : offset + end - first] = bases[start:end]
-            parts.append(summarise(name, start, bases[start:end], schema.SEQUENCE))
+            parts.append(summarise(name, start, bases[start:end], members.SEQUENCE))
             missing[index] -= end - start
             if missing[index] == 0:
                 cells = building.pop(index)
                 if index not in done:
-                    arrays.put(task.uri, schema.SEQUENCE, output.row, first, cells)
+                    arrays.put(task.uri, members.SEQUENCE, output.row, first, cells)
                 advance(chunk_bases[index])
-    return TaskResult(schema.SEQUENCE, parts, genome.names, {})
+    return TaskResult(members.SEQUENCE, parts, genome.names, {})

@@ -14,7 +14,7 @@ from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.formats import FORMATS
 from db_ingest.formats.base import Channel
-from db_ingest.layout import arrays, schema
+from db_ingest.layout import arrays, members
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Provenance, Staged, Track
 from db_ingest.layout.summaries import Part, combine
@@ -47,7 +47,7 @@ def write(plan: IngestPlan, check: Callable[[], None]) -> Iterator[Track]:
     catalogue = plan.existing or Catalogue(plan.genome)
     tracks = [_TrackProgress(item, catalogue.stage(*item.name, item.provenance)) for item in plan.todo]
     if plan.sequence is not None:
-        name = catalogues.SEQUENCE
+        name = members.SEQUENCE
         staged = catalogue.stage(name, name, Provenance(name, plan.sequence.source, {}))
         tracks.insert(0, _TrackProgress(None, staged))
 
@@ -158,7 +158,7 @@ def _tasks(
             genome=plan.genome,
             aliases=plan.aliases,
             path=str(plan.sequence.path if item is None and plan.sequence else item and item.path),
-            type=catalogues.SEQUENCE if item is None else item.attribute.type,
+            type=members.SEQUENCE if item is None else item.attribute.type,
             options={} if item is None else item.options,
             outputs=tuple(_output(plan, track) for track in made),
             threads=alone,
@@ -169,7 +169,7 @@ def _tasks(
             continue
         (track,) = made
         track.folder = track.folder or ("counts" if item.counts else "signal")
-        arrays.create(plan.uri, schema.member(track.folder, item.attribute.name), plan.genome)
+        arrays.create(plan.uri, members.member(track.folder, item.attribute.name), plan.genome)
         for chunk in range(plan.genome.chunk_count):
             pieces = plan.genome.pieces(*plan.genome.chunk(chunk))
             if any(piece.chromosome in item.chromosomes for piece in pieces):
@@ -180,9 +180,9 @@ def _create_arrays(plan: IngestPlan, made: list[_TrackProgress]) -> None:
     """Make the arrays that the tracks of a file will lie in, as far as that is known before it is read."""
     for track in made:
         if track.item is None:
-            arrays.create(plan.uri, schema.SEQUENCE, plan.genome)
+            arrays.create(plan.uri, members.SEQUENCE, plan.genome)
         elif track.item.attribute.kind == "mask":
-            for name in (schema.member("mask", track.staged.attribute), schema.intervals(track.staged.attribute)):
+            for name in (members.member("mask", track.staged.attribute), members.intervals(track.staged.attribute)):
                 arrays.create(plan.uri, name, plan.genome)
 
 
@@ -193,14 +193,14 @@ def _output(plan: IngestPlan, track: _TrackProgress) -> Output:
     if plan.existing is None or staged.row not in plan.resumed.get(staged.attribute, ()):
         return Output(staged.attribute, staged.dataset, staged.row, channel)
     if item is None:
-        members = {schema.SEQUENCE: schema.SEQUENCE}
+        places = {members.SEQUENCE: members.SEQUENCE}
     elif item.attribute.kind == "mask":
-        members = {"mask": schema.member("mask", staged.attribute)}
+        places = {"mask": members.member("mask", staged.attribute)}
     else:
         bin = item.options.get("bin", 1)
-        members = {folder: schema.member(folder, staged.attribute, bin) for folder in ("signal", "counts")}
+        places = {folder: members.member(folder, staged.attribute, bin) for folder in ("signal", "counts")}
     genome = plan.genome if item is None else plan.genome.binned(item.options.get("bin", 1))
-    done = {folder: arrays.chunks_done(plan.uri, member, staged.row, genome) for folder, member in members.items()}
+    done = {folder: arrays.chunks_done(plan.uri, member, staged.row, genome) for folder, member in places.items()}
     return Output(staged.attribute, staged.dataset, staged.row, channel, done)
 
 

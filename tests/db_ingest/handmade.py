@@ -9,7 +9,7 @@ import tiledb
 from plain import joined
 
 from db_ingest import storage
-from db_ingest.layout import arrays, schema
+from db_ingest.layout import arrays, members, schema
 from db_ingest.layout.catalogue import Catalogue, Level, Track
 from db_ingest.layout.cells import CELLS
 from db_ingest.layout.genome import Genome
@@ -72,7 +72,7 @@ class Database:
     ) -> Track:
         """Add a track, or replace the one of that name."""
         row = self.catalogue.take_row(attribute)
-        member = schema.member(folder, attribute, bin)
+        member = members.member(folder, attribute, bin)
         summary, checksums = self.write_row(member, row, GENOME.binned(bin) if bin > 1 else GENOME, values=values)
         if folder == "mask":
             arrays.create(self.uri, f"intervals/{attribute}", GENOME)
@@ -107,7 +107,7 @@ class Database:
         document = json.loads(storage.read_bytes(f"{uri}/catalogue.json"))
         named = [("sequence", document["sequence"]["row"])] if document["sequence"] else []
         for track in document["tracks"]:
-            named.append((schema.member(track["folder"], track["attribute"], track["bin"]), track["row"]))
+            named.append((members.member(track["folder"], track["attribute"], track["bin"]), track["row"]))
             levels = [(f"signal/{track['attribute']}@{level['bin']}", level["row"]) for level in track["levels"]]
             named += [level for level in levels if level in self.cells]
             if track["kind"] == "mask":

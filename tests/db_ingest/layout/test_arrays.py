@@ -12,7 +12,7 @@ import pytest
 import tiledb
 
 from db_ingest import storage
-from db_ingest.layout import arrays, schema
+from db_ingest.layout import arrays, members
 from db_ingest.layout.cells import CELLS
 from db_ingest.layout.genome import Genome
 
@@ -89,7 +89,7 @@ def test_stored_parts_are_those_of_the_cells_that_were_written(tmp_path, member)
 
 
 def test_binned_member_has_the_chunks_of_its_own_grid(tmp_path):
-    uri, member, grid = str(tmp_path / "db"), schema.member("signal", "a", 5), GENOME.binned(5)
+    uri, member, grid = str(tmp_path / "db"), members.member("signal", "a", 5), GENOME.binned(5)
     arrays.create(uri, member, GENOME)
     with tiledb.open(storage.join(uri, member)) as array:
         assert array.schema.domain.dim("position").domain == (0, grid.length - 1)

@@ -21,7 +21,7 @@ from db_ingest import ingest
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, NoDatabaseError
 from db_ingest.layout import catalogue as catalogues
-from db_ingest.layout import schema
+from db_ingest.layout import members, schema
 from db_ingest.layout.catalogue import Level
 from db_ingest.layout.cells import CELLS, folder_of, to_stored
 from db_ingest.upkeep.edit import drop, rename
@@ -109,7 +109,7 @@ def add_level(uri: str) -> Level:
     catalogue = catalogues.load(uri)
     genome = catalogue.genome.binned(25)
     track = catalogue.track("signal", "k562")
-    name = schema.member("signal", "signal", 25)
+    name = members.member("signal", "signal", 25)
     tiledb.Array.create(f"{uri}/{name}", schema.schema_for(name, catalogue.genome))
     cells = np.arange(genome.size("chr1"), dtype=np.float32)
     with tiledb.open(f"{uri}/{name}", "w", timestamp=6) as array:
@@ -180,7 +180,7 @@ def test_command_says_what_is_sound(database, capsys):
 def test_one_wrong_cell_is_named(database, capsys, name, member, chromosome, value):
     level = add_level(database)
     catalogue = catalogues.load(database)
-    bin = schema.bin_of(member)
+    bin = members.bin_of(member)
     if member == "sequence":
         row = None
     else:
