@@ -28,7 +28,6 @@ __all__ = ["Fetcher", "is_uri"]
 
 log = logging.getLogger("kerasgen")
 
-_TRIES = 6
 _BACKOFF_SECONDS = 1.0
 
 
@@ -54,9 +53,11 @@ class Fetcher:
 
     Args:
         cache_dir: the cache; ``$KERASGEN_CACHE``, ``$XDG_CACHE_HOME/kerasgen`` or ``~/.cache/kerasgen`` if not given.
+        tries: number of times in a row that a download may break off before it counts as failed.
     """
 
-    def __init__(self, cache_dir: str | Path | None = None) -> None:
+    def __init__(self, cache_dir: str | Path | None = None, *, tries: int = 6) -> None:
+        self._tries = tries
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else _default_cache()
         self._checked: dict[str, Path] = {}
         self._lock = threading.Lock()
@@ -158,8 +159,8 @@ class Fetcher:
                 raise BrokenOffError(f"{shown}: {got:,} bytes came of {version.bytes:,}")
             except BrokenOffError as error:
                 failures += 1
-                if failures >= _TRIES:
-                    raise ServerError(f"{error}, {_TRIES} times in a row; try again later") from error
+                if failures >= self._tries:
+                    raise ServerError(f"{error}, {self._tries} times in a row; try again later") from error
                 time.sleep(error.wait if error.wait is not None else _BACKOFF_SECONDS * 2 ** (failures - 1))
             answer = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -18,6 +19,26 @@ from db_ingest.layout.summaries import combine, summarise
 CHUNK = 64
 GENOME = Genome(("chr1", "chr2", "chr3"), (150, 3, 40), 16, chunk_positions=CHUNK)
 """It has four chunks; tests set ``db_ingest.layout.genome.CHUNK`` to the same, for genomes read from a catalogue."""
+
+_PUT = arrays.put
+
+
+class FullAfter:
+    """Takes the place of ``arrays.put``: lets so many chunks be written; then the disk is full.
+
+    Attributes:
+        firsts: the first position of every chunk that was written.
+    """
+
+    def __init__(self, chunks: float) -> None:
+        self.chunks = chunks
+        self.firsts: list[int] = []
+
+    def __call__(self, uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:
+        if len(self.firsts) >= self.chunks:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.firsts.append(first)
+        _PUT(uri, member, row, first, cells)
 
 
 class Database:

@@ -130,12 +130,11 @@ def test_passing_trouble_is_overcome(site, cache, fault):
 
 def test_broken_download_goes_on_where_it_ended_also_in_another_run(site, cache, monkeypatch):
     url = f"{site.url}/lab/a.bigWig"
-    monkeypatch.setattr(inputs, "_TRIES", 1)
     site.fault(cut=1_000_000, times=1)
     with pytest.raises(RunError, match="try again later"):
-        Fetcher(cache).local(url)
+        Fetcher(cache, tries=1).local(url)
     assert stored(cache) == []
-    assert Fetcher(cache).local(url).read_bytes() == DATA
+    assert Fetcher(cache, tries=1).local(url).read_bytes() == DATA
     assert site.seen[1]["range"] == "bytes=1000000-"
     assert site.seen[1]["if-range"] == f'"{hashlib.md5(DATA).hexdigest()}"'
 
@@ -157,12 +156,11 @@ def test_run_that_ended_between_the_last_byte_and_the_cache_need_not_fetch_again
 def test_file_that_changes_between_two_tries_is_not_patched_together(cache, monkeypatch, ranges):
     with Files(ranges=ranges) as site:
         site.files["/a"] = DATA
-        monkeypatch.setattr(inputs, "_TRIES", 1)
         site.fault(cut=1_000_000, times=1)
         with pytest.raises(RunError):
-            Fetcher(cache).local(f"{site.url}/a")
+            Fetcher(cache, tries=1).local(f"{site.url}/a")
         site.files["/a"] = DATA[::-1]
-        assert Fetcher(cache).local(f"{site.url}/a").read_bytes() == DATA[::-1]
+        assert Fetcher(cache, tries=1).local(f"{site.url}/a").read_bytes() == DATA[::-1]
 
 
 def test_lasting_trouble_ends_and_says_so(site, cache):
@@ -190,17 +188,16 @@ def test_refusals_are_final(site, cache, status, kind, words):
 
 
 def test_no_such_host_nothing_there_and_unknown_kinds(cache, monkeypatch):
-    monkeypatch.setattr(inputs, "_TRIES", 2)
     with pytest.raises(InputError, match="no such host"):
-        Fetcher(cache).local("http://no-such-host.invalid/a.bw")
+        Fetcher(cache, tries=2).local("http://no-such-host.invalid/a.bw")
     with pytest.raises(RunError, match="nothing answers") as caught:
-        Fetcher(cache).local(f"http://127.0.0.1:{free_port()}/a.bw")
+        Fetcher(cache, tries=2).local(f"http://127.0.0.1:{free_port()}/a.bw")
     assert "\n" not in str(caught.value)
     for uri in ("gs://bucket/a.bw", "ftp://host/a.bw", "az://c/a"):
         with pytest.raises(InputError, match=r"unknown kind of location .*; expected a local path, s3://, http://"):
-            Fetcher(cache).local(uri)
+            Fetcher(cache, tries=2).local(uri)
     with pytest.raises(InputError, match="not a URL|no such host"):
-        Fetcher(cache).local("http:///a.bw")
+        Fetcher(cache, tries=2).local("http:///a.bw")
 
 
 @pytest.mark.parametrize("how", [{"status": 0}, {"status": 500}, {"status": 404}])
@@ -320,17 +317,16 @@ def test_objects_are_fetched_alike(s3: S3Place, cache, monkeypatch):
     assert Fetcher(cache).local(uri).read_bytes() == b"new"
 
     s3.client.put_object(Bucket=s3.bucket, Key="lab/b.bw", Body=DATA)
-    monkeypatch.setattr(inputs, "_TRIES", 1)
     proxy.fault(cut=1_100_000, times=1)
     with pytest.raises(RunError, match=f"{s3.uri('lab', 'b.bw')}: .*try again later"):
-        Fetcher(cache).local(s3.uri("lab", "b.bw"))
-    assert Fetcher(cache).local(s3.uri("lab", "b.bw")).read_bytes() == DATA
+        Fetcher(cache, tries=1).local(s3.uri("lab", "b.bw"))
+    assert Fetcher(cache, tries=1).local(s3.uri("lab", "b.bw")).read_bytes() == DATA
     s3.client.put_object(Bucket=s3.bucket, Key="lab/c.bw", Body=DATA)
     proxy.fault(cut=1_100_000, times=1)
     with pytest.raises(RunError):
-        Fetcher(cache).local(s3.uri("lab", "c.bw"))
+        Fetcher(cache, tries=1).local(s3.uri("lab", "c.bw"))
     s3.client.put_object(Bucket=s3.bucket, Key="lab/c.bw", Body=DATA[:5])
-    assert Fetcher(cache).local(s3.uri("lab", "c.bw")).read_bytes() == DATA[:5]
+    assert Fetcher(cache, tries=1).local(s3.uri("lab", "c.bw")).read_bytes() == DATA[:5]
 
 
 def test_missing_objects_and_refusals_are_told_in_one_line(s3: S3Place, cache):

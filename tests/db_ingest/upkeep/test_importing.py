@@ -8,17 +8,18 @@ import numpy as np
 import pysam
 import pytest
 import tiledb
+from handmade import FullAfter
 from seqdataloader_writer import MISSING, SeqDataLoader, mask_of
 
 from db_ingest import storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
+from db_ingest.layout import arrays
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.reader import Reader
 from db_ingest.upkeep.export import export
 from db_ingest.upkeep.importing import import_array
 from db_ingest.upkeep.verify import verify
-from db_ingest.writing import derived
 
 SIZES = {"chr2": 1_500, "chr1": 3_000, "chrM": 400}
 SIGNALS = {"fc_bigwig": np.float32, "count_bigwig_plus_5p": np.float32}
@@ -243,16 +244,8 @@ def test_interrupted_import_goes_on_where_it_ended(uri, tmp_path, monkeypatch):
     sizes = {"chr1": 200_000}
     source = SeqDataLoader(tmp_path / "old", ["a"], sizes, {"idr_peak": np.int64})
     source.write("a", "chr1", {"idr_peak": mask_of(200_000, [(60_000, 70_000, 1), (131_000, 140_000, 5_000)])})
-    put, written = derived.arrays.put, []
-
-    def put_some(uri, member, row, first, cells):
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        written.append(first)
-        put(uri, member, row, first, cells)
-
     with monkeypatch.context() as patch:
-        patch.setattr(derived.arrays, "put", put_some)
+        patch.setattr(arrays, "put", FullAfter(2))
         with pytest.raises(RunError, match="disk full"):
             import_array(source.uri, uri, threads=1)
     assert catalogues.load(uri).tracks == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 import subprocess
 import sys
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import FullAfter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db_ingest import ingest, storage
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.errors import InputError, RunError
+from db_ingest.layout import arrays
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.reader import Reader
@@ -24,7 +25,6 @@ from db_ingest.upkeep.edit import drop, rename
 from db_ingest.upkeep.merge import merge
 from db_ingest.upkeep.pooling import Pooled
 from db_ingest.upkeep.verify import verify
-from db_ingest.writing import derived
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 NAN = np.nan
@@ -295,31 +295,17 @@ def test_interrupted_merge_goes_on_where_it_ended(inputs, uri, monkeypatch):
     }
     given = str(inputs.text("g.sizes", "chr1\t300000\n"))
     ingest(uri, str(inputs.samples(table)), attribute_config_file=str(inputs.types(x="bigwig")), chrom_sizes=given)
-    arrays = importlib.import_module("db_ingest.layout.arrays")
-    put, written = arrays.put, []
-
-    def put_some(uri, member, row, first, cells):
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        written.append(first)
-        put(uri, member, row, first, cells)
-
+    full, rest = FullAfter(2), FullAfter(np.inf)
     with monkeypatch.context() as patch:
-        patch.setattr(derived.arrays, "put", put_some)
+        patch.setattr(arrays, "put", full)
         with pytest.raises(RunError, match="disk full"):
             merge(uri, ["x"], ["a", "b"], "pooled", threads=1)
     assert catalogues.load(uri).find("x", "pooled") is None
     assert [row.row for row in catalogues.load(uri).staged] == [2]
-    again = []
-
-    def put_and_note(uri, member, row, first, cells):
-        again.append(first)
-        put(uri, member, row, first, cells)
-
-    monkeypatch.setattr(derived.arrays, "put", put_and_note)
+    monkeypatch.setattr(arrays, "put", rest)
     merge(uri, ["x"], ["a", "b"], "pooled", threads=1)
-    assert sorted(written + again) == [i * 65_536 for i in range(5)]
-    assert len(again) == 3
+    assert sorted(full.firsts + rest.firsts) == [i * 65_536 for i in range(5)]
+    assert len(rest.firsts) == 3
     track = catalogues.load(uri).track("x", "pooled")
     assert track.row == 2
     assert catalogues.load(uri).staged == []
