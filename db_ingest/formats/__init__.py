@@ -106,9 +106,9 @@ class Format:
     threaded: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
-    def all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options of a file by name: those given, defaults for the others, and what the type stands for."""
-        return {name: option.default for name, option in self.options.items()} | dict(given) | dict(self.fixed)
+    def all_options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of a file by name: its settings, defaults for the others, and what the type stands for."""
+        return {name: option.default for name, option in self.options.items()} | dict(settings) | dict(self.fixed)
 
     def load(self) -> ModuleType:
         """Import the module."""

@@ -101,7 +101,7 @@ class _Bam:
         references, self._rest = _read_header(self.path, self._blocks)
         matched = naming.match(self.path, _sizes(self.path, references))
         self.chromosomes = tuple(matched)
-        of_file = {given: naming.genome.index(name) for name, given in matched.items()}
+        of_file = {files_name: naming.genome.index(name) for name, files_name in matched.items()}
         self._names = [name for name, _ in references]
         self._places = np.array([of_file.get(name, -1) for name in self._names], np.int32)
         self._sizes = np.array([size for _, size in references], np.int64)
@@ -186,9 +186,9 @@ def _filters(path: Path, options: Mapping[str, Any]) -> tuple[int, int, int]:
     without, needed = int(options["exclude_flags"]), int(options["include_flags"])
     without = without & ~_DUPLICATE if options["duplicates"] == "keep" else without | _DUPLICATE
     if without & needed:
-        said = "duplicates: drop" if without & needed == _DUPLICATE else "exclude_flags"
+        option = "duplicates: drop" if without & needed == _DUPLICATE else "exclude_flags"
         raise InputError(
-            f"{path}: include_flags asks for flag {without & needed:#x}, which {said} leaves out; "
+            f"{path}: include_flags asks for flag {without & needed:#x}, which {option} leaves out; "
             "expected flags that alignments can have"
         )
     return int(options["min_mapq"]), without, needed

@@ -205,7 +205,7 @@ def place(
 
 def _require_summits(table: TextTable, placed: Placed, offset: np.ndarray) -> None:
     """Raise :class:`InputError` at the first summit that does not lie in its interval."""
-    for bad, said in (
+    for bad, fault in (
         (offset < NO_SUMMIT, "; expected -1 (none called) or above"),
         (offset >= placed.end - placed.start, " lies outside the interval"),
     ):
@@ -213,7 +213,7 @@ def _require_summits(table: TextTable, placed: Placed, offset: np.ndarray) -> No
             row = int(np.argmax(bad))
             chromosome = table.text(0)[row]
             interval = f"{chromosome} {placed.start[row]} {placed.end[row]}"
-            table.refuse(row, f"{interval}: summit offset {offset[row]}{said}")
+            table.refuse(row, f"{interval}: summit offset {offset[row]}{fault}")
 
 
 def _empty_table() -> BedTable:

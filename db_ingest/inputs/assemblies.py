@@ -60,8 +60,8 @@ ASSEMBLIES: dict[str, frozenset[int]] = _parse(_SIZES)
 
 def recognise(sizes: Iterable[int]) -> str | None:
     """Name of the assembly that most of these chromosome sizes in bp are found in; None if none, or two as many."""
-    given = set(sizes)
-    shared = {name: len(given & known) for name, known in ASSEMBLIES.items()}
+    distinct = set(sizes)
+    shared = {name: len(distinct & known) for name, known in ASSEMBLIES.items()}
     most = max(shared.values())
     best = [name for name, count in shared.items() if count == most]
     return best[0] if most and len(best) == 1 else None

@@ -96,10 +96,10 @@ class Naming:
                 f"the genome {shorten_names(self.genome.names)}; --chrom_alias takes a table of names that mean one"
             )
         matched = {name: known[name] for name in self.genome.names if name in known}
-        for name, given in matched.items():
-            size = sizes[given]
+        for name, files_name in matched.items():
+            size = sizes[files_name]
             if size is not None and size != self.genome.size(name):
-                raise InputError(f"{path}: {self._difference(name, given, sizes)}")
+                raise InputError(f"{path}: {self._difference(name, files_name, sizes)}")
         return matched
 
     def _guess(self, name: str) -> str | None:
@@ -126,12 +126,12 @@ class Naming:
     def _is_another_mitochondrion(self, name: str, size: int | None) -> bool:
         return size is not None and name not in self.genome and name not in self.aliases and self._plain(name) == "mt"
 
-    def _difference(self, name: str, given: str, sizes: Mapping[str, int | None]) -> str:
+    def _difference(self, name: str, files_name: str, sizes: Mapping[str, int | None]) -> str:
         theirs = recognise(size for size in sizes.values() if size is not None)
         ours = recognise(self.genome.sizes)
-        said = f"chromosome {given} has {sizes[given]:,} bp{_looks_like(theirs)}; "
-        said += f"the genome's {name} has {self.genome.size(name):,} bp{_looks_like(ours)}"
-        return said if theirs or ours else f"{said}; is it another assembly?"
+        sizes_differ = f"chromosome {files_name} has {sizes[files_name]:,} bp{_looks_like(theirs)}; "
+        sizes_differ += f"the genome's {name} has {self.genome.size(name):,} bp{_looks_like(ours)}"
+        return sizes_differ if theirs or ours else f"{sizes_differ}; is it another assembly?"
 
 
 def read_alias_table(path: str | Path, genome: Genome) -> dict[str, str]:

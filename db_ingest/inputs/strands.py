@@ -42,12 +42,12 @@ def is_minus(name: str) -> bool:
     return sign.group() == "-" if sign else name.endswith("-")
 
 
-def pair_strands(names: Iterable[str], given: dict[str, str] | None = None) -> dict[str, str | None]:
+def pair_strands(names: Iterable[str], overrides: dict[str, str] | None = None) -> dict[str, str | None]:
     """Map each stranded attribute to its partner.
 
     Args:
         names: all attributes of a database.
-        given: pairs that overrule the names; either direction is enough.
+        overrides: pairs that overrule the names; either direction is enough.
 
     Returns:
         attribute -> partner, or None where the name tells a strand but the partner is not among ``names``.
@@ -59,6 +59,6 @@ def pair_strands(names: Iterable[str], given: dict[str, str] | None = None) -> d
         other = partner_name(name)
         if other is not None:
             pairs[name] = other if other in names else None
-    for plus, minus in (given or {}).items():
+    for plus, minus in (overrides or {}).items():
         pairs[plus], pairs[minus] = minus, plus
     return pairs

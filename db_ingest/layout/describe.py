@@ -123,6 +123,6 @@ def _cells(track: Track) -> str:
 
 def measured(track: Track) -> str:
     """What the values of a track are, as the end of a phrase: nothing where it was not said."""
-    said = [track.unit] if track.unit else []
-    said += [track.transform] if track.transform != "None" else []
-    return f" ({', '.join(said)})" if said else ""
+    notes = [track.unit] if track.unit else []
+    notes += [track.transform] if track.transform != "None" else []
+    return f" ({', '.join(notes)})" if notes else ""

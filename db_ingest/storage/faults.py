@@ -108,10 +108,10 @@ def _from_code(uri: str, code: str, status: int, message: str) -> KerasgenError:
         return DeniedError(f"{uri}: {_DENIED}" + (f" ({code})" if code and not code.isdigit() else ""))
     if status == 404 or code == "404":
         return MissingFileError(f"{uri}: no such bucket or object")
-    said = " ".join(part for part in (str(status or ""), code if code != str(status) else "") if part)
+    answer = " ".join(part for part in (str(status or ""), code if code != str(status) else "") if part)
     if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
-        return ServerError(f"{uri}: the server keeps failing ({said}); try again later")
-    return RunError(f"{uri}: the server refuses ({_line(f'{said}: {message}')})")
+        return ServerError(f"{uri}: the server keeps failing ({answer}); try again later")
+    return RunError(f"{uri}: the server refuses ({_line(f'{answer}: {message}')})")
 
 
 def _from_boto(uri: str, error: BaseException, has_answered: Callable[[], bool]) -> KerasgenError:

@@ -80,8 +80,8 @@ def merge(
         if dry_run:
             return lines + [f"would write {item.dataset} {item.attribute}: {of}" for item in todo]
         for item, track in write(tdb_array, catalogue, save, todo, threads, "merge") if todo else ():
-            said = f"wrote {track.name}: {of}" if track else f"{into} {item.attribute}: no dataset has any value"
-            lines.append(said)
+            line = f"wrote {track.name}: {of}" if track else f"{into} {item.attribute}: no dataset has any value"
+            lines.append(line)
     return lines
 
 

@@ -205,8 +205,8 @@ def _first_difference(check: _Check, track: Track, source: _TrackSource) -> str 
                 differs &= ~(np.isnan(expected) & np.isnan(found))
             if differs.any():
                 at = int(np.argmax(differs))
-                said = f"the source has {_say(expected[at])}, stored is {_say(found[at])}"
-                return f"{name}:{(start + at) * track.bin:,}: {said} ({track.source['path']})"
+                difference = f"the source has {_say(expected[at])}, stored is {_say(found[at])}"
+                return f"{name}:{(start + at) * track.bin:,}: {difference} ({track.source['path']})"
             check.advance((end - start) * track.bin)
     return None
 
@@ -231,8 +231,8 @@ def _check_sequence(check: _Check) -> tuple[list[Damage], list[str]]:
                 differs = expected != found
                 if differs.any():
                     at = int(np.argmax(differs))
-                    said = f"the source has {_BASES[expected[at]]}, stored is {_BASES[min(found[at], 4)]}"
-                    return [Damage(name, f"{chromosome}:{start + at:,}: {said} ({source['path']})")], []
+                    difference = f"the source has {_BASES[expected[at]]}, stored is {_BASES[min(found[at], 4)]}"
+                    return [Damage(name, f"{chromosome}:{start + at:,}: {difference} ({source['path']})")], []
                 check.advance(len(expected))
     except _NotComparedError as reason:
         return [], [f"{name}: {reason}"]

@@ -205,9 +205,9 @@ def _judge(target: _Target, chunks: Sequence[_Chunk]) -> Iterator[Damage]:
     track = target.track
     if sound and track is not None and track.kind == "signal" and target.name == track.name:
         for key in ("sum", "covered"):
-            said, found = track.summary[key], summary[key]
-            if not math.isclose(said, found, rel_tol=_SAME_SUM, abs_tol=_SAME_SUM):
-                yield damage(f"{key} of what is stored is {found:,.9g}; the catalogue has {said:,.9g}")
+            recorded, found = track.summary[key], summary[key]
+            if not math.isclose(recorded, found, rel_tol=_SAME_SUM, abs_tol=_SAME_SUM):
+                yield damage(f"{key} of what is stored is {found:,.9g}; the catalogue has {recorded:,.9g}")
 
 
 def _check_intervals(reader: Reader, track: Track) -> list[Damage]:

@@ -195,21 +195,21 @@ def _genome(existing: Catalogue | None, reference: Path | None, chrom_sizes: Pat
     from db_ingest.formats import sequence as sequences
     from db_ingest.formats.sizes import read_sizes
 
-    given = read_sizes(chrom_sizes) if chrom_sizes else None
+    genome = read_sizes(chrom_sizes) if chrom_sizes else None
     if existing is not None:
         # The order is the database's own.
-        if given is not None and given.size_by_name != existing.genome.size_by_name:
+        if genome is not None and genome.size_by_name != existing.genome.size_by_name:
             raise InputError(
-                f"{chrom_sizes}: another genome than the database's; it has {shorten_names(given.names)} "
-                f"({given.bases:,} bp), the database {shorten_names(existing.genome.names)} "
+                f"{chrom_sizes}: another genome than the database's; it has {shorten_names(genome.names)} "
+                f"({genome.bases:,} bp), the database {shorten_names(existing.genome.names)} "
                 f"({existing.genome.bases:,} bp)"
             )
         return existing.genome
-    if given is None and reference is not None:
-        given = sequences.genome_of(reference)
-    if given is None:
+    if genome is None and reference is not None:
+        genome = sequences.genome_of(reference)
+    if genome is None:
         raise InputError("a new database needs its genome; give --ref_fasta or --chrom_sizes")
-    return given
+    return genome
 
 
 def _cells(request: Request) -> list[Cell]:
@@ -365,12 +365,12 @@ def _difference(old: Track, item: CheckedTrack) -> str:
         same = old.source["path"] == item.source["path"]
         return "the file has changed" if same else f"it came from {old.source['path']}, of other contents"
     names = sorted(set(old.options) | set(item.settings))
-    said = [
+    differences = [
         f"{name} was {old.options.get(name, 'the default')}, now {item.settings.get(name, 'the default')}"
         for name in names
         if old.options.get(name) != item.settings.get(name)
     ]
-    return "; ".join(said)
+    return "; ".join(differences)
 
 
 def _estimate(genome: Genome, todo: list[CheckedTrack], sequence: bool, request: Request) -> dict[str, float]:

@@ -69,7 +69,7 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> SanityRepo
                 if not len(table["start"]):
                     continue
                 totals = {name: _sums(reader, track, table) for name, track in signals.items()}
-                said = []
+                shares = []
                 for name, (sums, _) in totals.items():
                     measured = _measured(signals[name], genome, table["start"])
                     if not measured.any():
@@ -77,9 +77,9 @@ def check(uri: str, catalogue: Catalogue, datasets: Iterable[str]) -> SanityRepo
                     picked = sums[measured[_pick(table)]]
                     share = report.shares[mask.attribute, name, dataset] = float((picked > 0).mean())
                     where = "" if measured.all() else f" (of {measured.sum():,} on chromosomes that it has)"
-                    said.append(f"{name} {share:.1%}{where}")
-                if said and mask.attribute not in summarised:
-                    report.lines.append(f"{mask.name}: intervals with signal: {', '.join(said)}")
+                    shares.append(f"{name} {share:.1%}{where}")
+                if shares and mask.attribute not in summarised:
+                    report.lines.append(f"{mask.name}: intervals with signal: {', '.join(shares)}")
                 pairs += _swapped(dataset, mask.attribute, table["strand"][_pick(table)], totals)
             pairs += _twins(dataset, signals)
     finally:

@@ -168,12 +168,12 @@ def _processes(workers: int, threads: int, advance: Callable[[int], None]) -> It
 
     context = multiprocessing.get_context(_start_method())
     # Not a queue: a worker that is killed could leave its lock locked. So few bytes are written in one piece.
-    said, report = context.Pipe(duplex=False)
+    counts, report = context.Pipe(duplex=False)
 
     def listen() -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                advance(int.from_bytes(said.recv_bytes(), "little"))
+                advance(int.from_bytes(counts.recv_bytes(), "little"))
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()

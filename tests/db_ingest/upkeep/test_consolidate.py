@@ -234,7 +234,7 @@ KILLED = """
 import os, signal, sys
 import tiledb
 import db_ingest.layout.genome
-from db_ingest import arrays
+from db_ingest.layout import arrays
 from db_ingest.upkeep import consolidate as module
 db_ingest.layout.genome.CHUNK = 64
 module._SECONDS_TO_LIST = {"local": 0, "remote": 0}
