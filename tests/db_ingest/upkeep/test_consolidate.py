@@ -332,6 +332,6 @@ def test_merges_are_side_by_side_small_and_bounded(found):
     merges = module.plan_merges(kept, cell)
     for merge in merges:
         inside = [f for f in kept if f.row == merge.row and merge.first <= f.first and f.last < merge.last]
-        assert len(inside) == merge.count >= 2
+        assert len(inside) == merge.fragments >= 2
         assert all(f.bytes <= module.SMALL_BYTES for f in inside)
         assert sum(f.last + 1 - f.first for f in inside) == merge.last - merge.first <= 40
