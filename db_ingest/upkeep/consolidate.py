@@ -288,7 +288,8 @@ def _perform(uri: str, catalogue: Catalogue, works: Sequence[_Work], check: Call
         if not work.tidy and work.keep
     }
     if lists:
-        # Who was listing a folder when the list came may not see it; let that end before what it replaces goes.
+        # A reader that was listing a folder when the list came may not see it: let it end before the files go that
+        # the list replaces.
         time.sleep(_SECONDS_TO_LIST["remote" if storage.is_remote(uri) else "local"])
     for work in works:
         check()

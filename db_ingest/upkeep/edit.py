@@ -25,7 +25,7 @@ def drop(
 ) -> list[str]:
     """Take a track, all tracks of an attribute or all of a dataset out of a database.
 
-    Who has the database open goes on reading what it had. The space is given back by ``gen_db consolidate``.
+    A reader that has the database open goes on reading what it had. The space is given back by ``gen_db consolidate``.
 
     Args:
         tdb_array: path or URI of the database.

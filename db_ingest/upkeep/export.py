@@ -42,8 +42,8 @@ def export(
     ``.broadPeak``, with the intervals as they came; the sequence ``.fa`` or ``.fasta``. Text may be compressed
     (``.gz`` or ``.bgz``, as blocked gzip). Nothing is lost: the file, ingested again, gives the same cells. Zeros are
     written, so that they can be told from bases without a value, which are not; so is a chromosome only if the track
-    covers it. Signals on a grid are written base by base. Of the sequence, the case of its letters is not stored, and
-    letters other than A, C, G and T have become N.
+    covers it. Signals on a grid are written base by base. The case of the sequence's letters is not stored,
+    and letters other than A, C, G and T have become N.
 
     Chromosomes are in the order of their names in bigWig, bedGraph and BED, and in that of the genome in FASTA.
 

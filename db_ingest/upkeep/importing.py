@@ -43,8 +43,8 @@ def import_array(
     without any holds none. Names of chromosomes are matched as those of files are.
 
     Intervals of masks are what the cells still show: stretches of ones and twos, one interval for each two in them, its
-    summit. Peaks that touch or overlap cannot be told apart: such a stretch becomes one interval, or one a summit, each
-    over the whole of it. Names, scores and strands are lost.
+    summit. Peaks that touch or overlap cannot be told apart: such a stretch becomes one interval, or one per summit,
+    each over the whole of it. Names, scores and strands are lost.
 
     An import that was interrupted goes on where it ended when it is started again; tracks that were imported from the
     same array are left as they are.

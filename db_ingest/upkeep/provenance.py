@@ -168,7 +168,7 @@ def _source_file(check: _Check, track: Track) -> tuple[Path, dict[str, Any]]:
     path = _unchanged(check, track.source["path"], track.source["sha256"])
     options = FORMATS[track.type].all_options(track.options)
     if options.get("negative") == "auto":
-        # Said by the attribute's name when it was ingested; it may have another now.
+        # The attribute's name decided it at the ingest; it may have another name now.
         options["negative"] = "absolute" if track.summary.get("absolute") else "keep"
     if options.get("barcodes"):
         options["barcodes"] = str(_unchanged(check, options["barcodes"], options.pop("barcodes_sha256")))

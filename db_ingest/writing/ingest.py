@@ -121,8 +121,8 @@ def ingest(
                 for track in write(plan, lock.check):
                     result.written.append(track)
             except InputError as error:
-                # The same run would fail again: of a new database nothing is left. Of any other error, what is done
-                # stays, for the same run to go on with.
+                # The same run would fail again, so nothing of a new database is left. After any other error, what is
+                # done stays, for the same run to go on with.
                 new = plan.existing is None and not result.written
                 if new and not isinstance(error, (storage.DeniedError, storage.UnreachableError)):
                     lock.check()

@@ -85,7 +85,7 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
                 parts.append(summarise(piece.chromosome, piece.start, stretch, "mask"))
             arrays.put(task.uri, member, output.row, first, cells)
         advance(sum(piece.end - piece.start for piece in pieces))
-    # Asked once more: a task can run twice where workers are lost, and intervals, unlike cells, would be there twice.
+    # A task can run twice where workers are lost, and intervals, unlike cells, would then be stored twice.
     if output.row not in arrays.rows_stored(task.uri, members.intervals(output.attribute)):
         _put_intervals(task, output, table)
     summary = {

@@ -200,9 +200,9 @@ def _warn(text: str, tracks: Sequence[Track]) -> str:
 
 
 def _sums(reader: Reader, track: Track, table: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of a signal over each interval, and of value times distance from its start; ``(n,) float64`` each.
+    """Sum of a signal over each interval that :func:`_pick` picks, and of value times distance from the start of it.
 
-    Of those that :func:`_pick` picks.
+    ``(n,) float64`` each.
     """
     pick = _pick(table)
     starts = table["start"][pick]

@@ -227,7 +227,7 @@ def _blocks(path: Path, what: str, head: bool) -> Iterator[_Block]:
             if turn == 0 and b"\0" in buffer[: min(filled, 4096)]:
                 raise InputError(f"{path}: binary content; expected {what}")
             if error is not None:
-                # Said before what was inflated is looked at: that may be garbage.
+                # Before what was inflated is looked at: that may be garbage.
                 lines += tokens.count_lines(np.frombuffer(buffer, np.uint8, filled))
                 raise InputError(f"{path}: broken after line {lines:,} ({error}); expected {what}") from error
             is_last = filled < size
