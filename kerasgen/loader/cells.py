@@ -65,7 +65,7 @@ class Need:
         return np.result_type(*(_dtype(track) for track in self.tracks))
 
     @property
-    def bytes_a_base(self) -> int:
+    def bytes_per_base(self) -> int:
         """Memory that a base of the genome takes."""
         return max(len(self.tracks), 1) * self.dtype.itemsize
 
@@ -212,7 +212,7 @@ def size_of(needs: Needs, cover: Cover) -> tuple[int, int]:
     for flank in lengths:
         starts, ends = cover(flank)
         lengths[flank] = int((ends - starts).sum())
-    held = sum(lengths[need.flank] * need.bytes_a_base for need in needs.values())
+    held = sum(lengths[need.flank] * need.bytes_per_base for need in needs.values())
     return held, sum(lengths[need.flank] * max(len(need.tracks), 1) for need in needs.values())
 
 

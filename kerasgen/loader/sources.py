@@ -42,14 +42,14 @@ class Source(Protocol):
     order: Order
     nbytes: int
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, Held]:
+    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
         """The windows of an epoch, and what holds them."""
 
-    def hold(self, windows: Windows) -> Held:
+    def hold(self, windows: Windows) -> EpochCells:
         """What holds windows in the order they have."""
 
 
-class Held(Protocol):
+class EpochCells(Protocol):
     """What holds the windows of one epoch."""
 
     def parts(self, first: int, last: int) -> Parts:
@@ -91,14 +91,14 @@ class Memory:
             with progress("read", self.bases, "bases") as advance:
                 self.store.fill(database, threads, advance)
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, Held]:
+    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
         """See :class:`Source`."""
         windows = self.order.arrange(self._genome, plan, epoch)[0]
         return windows, self.hold(windows)
 
-    def hold(self, windows: Windows) -> Held:
+    def hold(self, windows: Windows) -> EpochCells:
         """See :class:`Source`."""
-        return _One(self.store)
+        return _WholeStore(self.store)
 
 
 class Blocks:
@@ -115,20 +115,20 @@ class Blocks:
         self.order, self.nbytes = order, 0
         self._database, self._needs, self._group = database, needs, group
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, Held]:
+    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
         """See :class:`Source`."""
         windows, edges = self.order.arrange(self._database.genome, plan, epoch)
         if plan.fixed or self.order.block is None:
             return windows, self.hold(windows)
         return windows, _ReadAhead(self._database, self._needs, windows, edges)
 
-    def hold(self, windows: Windows) -> Held:
+    def hold(self, windows: Windows) -> EpochCells:
         """See :class:`Source`."""
         edges = np.append(np.arange(0, len(windows.centre), self._group), len(windows.centre))
         return _ReadAhead(self._database, self._needs, windows, edges)
 
 
-class _One:
+class _WholeStore:
     def __init__(self, store: Store | None) -> None:
         self._store = store
 
@@ -213,7 +213,7 @@ def choose(
         log.info("%s come from memory: %.2f GB, %.1f Mb read", what, held / 1e9, bases / 1e6)
         return Memory(database, needs, plan, order, threads)
     order = order or plan_order(database, needs, plan, budget)
-    group = budget / _GROUPS_IN_MEMORY / sum(2 * need.flank * need.bytes_a_base for need in needs.values())
+    group = budget / _GROUPS_IN_MEMORY / sum(2 * need.flank * need.bytes_per_base for need in needs.values())
     if order.block is None:
         log.info("%s are read from the database one by one, for that is the order of their windows", what)
     else:
@@ -240,9 +240,9 @@ def plan_order(database: Database, needs: Needs, plan: Plan, budget: float) -> O
     position = genome.offsets[windows.chromosome] + windows.centre
     block = BLOCK
     while True:
-        bytes_a_block = held / max(1, len(np.unique(position // block)))
-        if 4 * bytes_a_block <= group or block <= genome.tile:
-            return Order(block, max(1, int(group / max(bytes_a_block, 1))))
+        bytes_per_block = held / max(1, len(np.unique(position // block)))
+        if 4 * bytes_per_block <= group or block <= genome.tile:
+            return Order(block, max(1, int(group / max(bytes_per_block, 1))))
         block //= 2
 
 
