@@ -25,16 +25,16 @@ class Config:
     """What an Avocado is built from; the defaults are the published ones.
 
     Args:
-        n_celltypes: cell types.
-        n_assays: assays.
-        n_celltype_factors: factors of a cell type.
-        n_assay_factors: factors of an assay.
-        n_genome_factors: factors of a place in the genome, of all its resolutions together (25 + 40 + 45); 0 for none.
-        n_context: further inputs, of other tracks at the place; 0 for none.
-        n_layers: dense layers.
-        n_nodes: units of each.
+        n_celltypes: number of cell types.
+        n_assays: number of assays.
+        n_celltype_factors: number of factors per cell type.
+        n_assay_factors: number of factors per assay.
+        n_genome_factors: number of factors per place in the genome, of all resolutions (25 + 40 + 45); 0 for none.
+        n_context: number of further inputs, from other tracks at the place; 0 for none.
+        n_layers: number of dense layers.
+        n_nodes: number of units per dense layer.
         genome_dropout: share of the genome factors that training sets to 0.
-        dropout: likewise of each dense layer's units.
+        dropout: share of each dense layer's units that training sets to 0.
         residual: whether the network's output is added to the first of the further inputs.
     """
 

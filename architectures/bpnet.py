@@ -1,4 +1,4 @@
-"""BPNet: base-resolution profiles and total counts from sequence.
+"""BPNet: base-resolution profiles and total counts from sequence; its trunk carries binned and label heads as well.
 
 References:
     Avsec et al. 2021, Nature Genetics 53:354. The trunk is the pre-activation one of the released Kundaje-lab models
@@ -15,7 +15,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from architectures.layers import LogSumExp, alone, full_precision, log
+from architectures import heads
+from architectures.heads import OutputShape
+from architectures.layers import alone, full_precision
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class Config:
             ``"rates"`` adds up a rate at each position of the output window, as the logarithm of their mean, which
             learns from far fewer regions; ``"bins"`` has a convolution of its own over the whole input, averaged
             in bins, so that counts see composition far beyond the trunk.
-        counts_filters, counts_kernel_size, counts_bin: of ``"bins"``: channels, width and bp a bin.
-        counts_dropout: share of pooled channels dropped before the counts head.
+        counts_filters, counts_kernel_size, counts_bin: with ``"bins"``, its channels, its width and the bp per bin.
+        counts_dropout: share of pooled channels dropped before the counts, binned and label heads.
+        num_binned: channels of the binned head (counts or labels per bin); 0 for none.
+        bins, bin_size: number of bins of the binned head, in the middle of the input, and bp per bin.
+        num_labels: channels of the label head; 0 for none.
     """
 
     input_length: int = 2114
@@ -66,6 +71,10 @@ class Config:
     counts_bin: int = 100
     dropout: float = 0.0
     counts_dropout: float = 0.0
+    num_binned: int = 0
+    bins: int = 0
+    bin_size: int = 0
+    num_labels: int = 0
 
     def __post_init__(self) -> None:
         if self.padding not in ("valid", "same"):
@@ -76,8 +85,8 @@ class Config:
             raise ValueError(f"counts_pooling {self.counts_pooling!r}; expected average, rates or bins")
         if not 0 <= self.trunk_length <= self.input_length:
             raise ValueError(f"trunk_length {self.trunk_length}; expected 0 to the input's {self.input_length}")
-        if self.num_tasks < 1 and self.num_counts < 1:
-            raise ValueError("a BPNet needs a profile head, a counts head or both")
+        if max(self.num_tasks, self.num_counts, self.num_binned, self.num_labels) < 1:
+            raise ValueError("a BPNet needs a profile head, a counts head, a binned head or a label head")
         for name in ("conv1_kernel_size", "dilated_kernel_size", "profile_kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} {getattr(self, name)}; expected an odd number")
@@ -86,6 +95,11 @@ class Config:
                 f"an input of {self.trunk_bases} bp leaves {self.profile_positions} of the {self.output_length} bp of "
                 "profile; lengthen the input, or take fewer dilated layers, a shorter profile_kernel_size or "
                 "padding=same"
+            )
+        if self.num_binned and not 0 < self.bins * self.bin_size <= self.trunk_positions:
+            raise ValueError(
+                f"an input of {self.trunk_bases} bp leaves {max(self.trunk_positions, 0)} of the {self.bins} bins of "
+                f"{self.bin_size} bp; lengthen the input, or take fewer dilated layers or padding=same"
             )
         if self.trunk_positions < 1:
             raise ValueError(f"an input of {self.trunk_bases} bp is too short for {self.n_dil_layers} dilated layers")
@@ -120,7 +134,9 @@ class Config:
         Args:
             inputs: ``(length, 4)`` of the sequence, then perhaps ``(length, channels)`` of a control profile and
                 ``(channels,)`` of control log counts.
-            outputs: ``(length, tasks)`` of the profile, ``(tasks,)`` of the log counts, in this order; either may lack.
+            outputs: ``(length, tasks)`` of the profile, ``(tasks,)`` of the log counts, then, as
+                :class:`architectures.heads.OutputShape` of their kinds, ``(bins, channels)`` of counts or labels per
+                bin and ``(channels,)`` of labels per window, in this order; any may lack.
             params: all other settings.
 
         Raises:
@@ -130,11 +146,19 @@ class Config:
         if len(sequence) != 2 or sequence[1] != 4:
             raise ValueError(f"a BPNet's first input is the sequence; got an input of shape {sequence}")
         profiles, counts = ([s for s in controls if len(s) == n] for n in (2, 1))
-        profile_heads, count_heads = ([s for s in outputs if len(s) == n] for n in (2, 1))
-        if max(map(len, (profiles, counts, profile_heads, count_heads))) > 1:
-            raise ValueError("a BPNet has at most one control profile, one control counts, one profile and one counts")
-        if [*profiles, *counts] != controls or [*profile_heads, *count_heads] != list(outputs):
-            raise ValueError("a BPNet's order is profile before counts, in the inputs and in the outputs")
+        found = [(_HEADS.index(_head_of(shape)), OutputShape(shape)) for shape in outputs]
+        profile_heads, count_heads, binned_heads, label_heads = (
+            [shape for place, shape in found if place == wanted] for wanted in range(len(_HEADS))
+        )
+        if any(len(s) > 1 for s in (profiles, counts, profile_heads, count_heads, binned_heads, label_heads)):
+            raise ValueError(
+                "a BPNet has at most one control profile and one control counts; one profile, one counts, one binned "
+                "and one label output"
+            )
+        if [*profiles, *counts] != controls or sorted(place for place, _ in found) != [place for place, _ in found]:
+            raise ValueError(
+                "a BPNet's order is profile before counts, in the inputs and in the outputs, then binned before labels"
+            )
         if profiles and profile_heads and profiles[0][0] != profile_heads[0][0]:
             raise ValueError(
                 f"control profile of {profiles[0][0]} bp, profile of {profile_heads[0][0]}; expected equal"
@@ -146,17 +170,34 @@ class Config:
             num_counts=count_heads[0][0] if count_heads else 0,
             control_profiles=profiles[0][1] if profiles else 0,
             control_counts=counts[0][0] if counts else 0,
+            num_binned=binned_heads[0][1] if binned_heads else 0,
+            bins=binned_heads[0][0] if binned_heads else 0,
+            bin_size=binned_heads[0].bin if binned_heads else 0,
+            num_labels=label_heads[0][0] if label_heads else 0,
             **params,
         )
+
+
+_HEADS = ("profile", "counts", "binned", "labels")
+"""Heads in the order of their outputs."""
+
+
+def _head_of(shape: tuple[int, ...]) -> str:
+    """The head that makes an output."""
+    kind = OutputShape(shape).kind
+    if len(shape) == 2:
+        return "profile" if kind == "profile" else "binned"
+    return "labels" if kind == "labels" else "counts"
 
 
 def build(config: Config) -> keras.Model:
     """Build an uncompiled BPNet.
 
     Inputs, in order: ``sequence (batch, input_length, 4)``, then those configured of ``control_profile
-    (batch, output_length, control_profiles)`` and ``control_logcounts (batch, control_counts)``. Outputs, in order:
-    ``profile_predictions`` logits ``(batch, output_length, num_tasks)`` and ``logcount_predictions
-    (batch, num_counts)``.
+    (batch, output_length, control_profiles)`` and ``control_logcounts (batch, control_counts)``. Outputs, those
+    configured, in order: ``profile_predictions`` logits ``(batch, output_length, num_tasks)``, ``logcount_predictions
+    (batch, num_counts)``, ``binned_predictions (batch, bins, num_binned)``, logarithms of counts or logits of labels,
+    and ``label_predictions`` logits ``(batch, num_labels)``.
     """
     sequence = keras.Input((config.input_length, 4), name="sequence")
     inputs = [sequence]
@@ -191,32 +232,36 @@ def _heads(config: Config, inputs: list[Any], x: Any) -> list[Any]:
     """The outputs, in order; adds the inputs of the controls."""
     outputs = []
     if config.num_tasks:
-        last = "profile_crop" if config.control_profiles else "profile_predictions"
-        profile = _at_positions(config, x, config.num_tasks, "profile_conv", last)
+        control = None
         if config.control_profiles:
             control = keras.Input((config.output_length, config.control_profiles), name="control_profile")
             inputs.append(control)
-            profile = layers.Concatenate(name="profile_with_control")([profile, control])
-            profile = layers.Conv1D(config.num_tasks, 1, name="profile_predictions")(profile)
-        outputs.append(profile)
+        outputs.append(
+            heads.profile(
+                x,
+                config.num_tasks,
+                config.output_length,
+                control=control,
+                kernel_size=config.profile_kernel_size,
+                padding=config.padding,
+            )
+        )
     if config.num_counts:
         counts = _counts(config, inputs[0], x, "counts" if config.control_counts else "logcount_predictions")
         if config.control_counts:
             control = keras.Input((config.control_counts,), name="control_logcounts")
             inputs.append(control)
-            if config.control_counts_pooling == "logsumexp":
-                control = LogSumExp(name="control_total")(control)
-            counts = layers.Concatenate(name="counts_with_control")([counts, control])
-            counts = layers.Dense(config.num_counts, name="logcount_predictions")(counts)
+            counts = heads.counts_with_control(
+                counts, control, config.num_counts, pooling=config.control_counts_pooling
+            )
         outputs.append(counts)
+    if config.num_binned:
+        outputs.append(
+            heads.binned(x, config.num_binned, config.bins, pool_size=config.bin_size, dropout=config.counts_dropout)
+        )
+    if config.num_labels:
+        outputs.append(heads.classification(x, config.num_labels, dropout=config.counts_dropout))
     return outputs
-
-
-def _at_positions(config: Config, x: Any, channels: int, name: str, last: str) -> Any:
-    """A wide convolution of the trunk, cropped to the output window: ``(batch, output_length, channels)``."""
-    x = layers.Conv1D(channels, config.profile_kernel_size, padding=config.padding, name=name)(x)
-    surplus = config.profile_positions - config.output_length
-    return layers.Cropping1D((surplus // 2, surplus - surplus // 2), name=last)(x)
 
 
 def _counts(config: Config, sequence: Any, x: Any, last: str) -> Any:
@@ -234,11 +279,14 @@ def _counts(config: Config, sequence: Any, x: Any, last: str) -> Any:
     if config.counts_pooling == "rates":
         if config.counts_dropout:
             x = layers.SpatialDropout1D(config.counts_dropout, name="counts_dropout")(x)
-        rates = _at_positions(config, x, config.num_counts, "counts_conv", "counts_crop")
-        # Elementwise activations around the mean, so that DeepLIFT's rescale rule applies to each.
-        rates = layers.Activation("exponential", name="rates")(rates)
-        return layers.Activation(log, name=last)(layers.GlobalAveragePooling1D(name="mean_rate")(rates))
-    pooled = layers.GlobalAveragePooling1D(name="pool")(x)
-    if config.counts_dropout:
-        pooled = layers.Dropout(config.counts_dropout, name="counts_dropout")(pooled)
-    return layers.Dense(config.num_counts, name=last)(pooled)
+        rates = heads.at_positions(
+            x,
+            config.num_counts,
+            config.output_length,
+            kernel_size=config.profile_kernel_size,
+            padding=config.padding,
+            name="counts_conv",
+            last="counts_crop",
+        )
+        return heads.counts_from_rates(rates, last)
+    return heads.counts(x, config.num_counts, last, dropout=config.counts_dropout)

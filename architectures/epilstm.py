@@ -32,15 +32,15 @@ class Config:
     """What an Epi-LSTM is built from.
 
     Args:
-        tracks: values a bin.
-        bottleneck: numbers in the code of a bin; 24 as published.
-        units: of each of the two LSTMs; 0 leaves them out, and with ``direct`` what is left is linear.
-        frame: bins in a call; 100 as published.
-        look_ahead: bins after a bin that its code, and again its reconstruction from codes, may see.
+        tracks: number of values per bin.
+        bottleneck: number of values in the code of one bin; 24 as published.
+        units: number of units of each of the two LSTMs; 0 leaves them out, and with ``direct`` the rest is linear.
+        frame: number of bins per call; 100 as published.
+        look_ahead: number of bins after a bin that its code may see, and that its reconstruction from codes may see.
         cell: ``"tanh"``, or ``"softsign"`` as published.
         code: ``"projected"``, a linear map of the encoder's hidden state; ``"state"``, as published, that state itself,
             for which ``units`` must be ``bottleneck``.
-        direct: whether a bin's tracks also reach its code, and its code its reconstruction, by a linear map each.
+        direct: whether a bin's tracks also reach its code, and its code its reconstruction, by a linear map of its own.
         mask: whether the input also says which tracks have a value in the bin, as a second half of its channels.
     """
 

@@ -134,6 +134,11 @@ class DataSpec:
             output.tracks(database)
         return replace(self, outputs=outputs)
 
+    def with_losses(self, losses: Sequence[str | None] | None) -> DataSpec:
+        """The same spec with a loss for each output, or one for all; None: the default of its head."""
+        words = _spread("--loss", losses, len(self.outputs))
+        return replace(self, outputs=tuple(replace(o, loss=w) for o, w in zip(self.outputs, words, strict=True)))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a bundle."""
         return asdict(self)
@@ -143,6 +148,9 @@ class DataSpec:
         """The inverse of :meth:`to_json`."""
 
         def channels(item: dict[str, Any]) -> Channels:
+            if "loss" not in item and item["aggregation"] == "binary_max":
+                # Written before there were other losses, which are the default now.
+                item = {**item, "loss": "mse"}
             return Channels(**{**item, "attributes": tuple(item["attributes"]), "datasets": tuple(item["datasets"])})
 
         return cls(
@@ -196,10 +204,11 @@ def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Chan
     sources = flags[f"tdb_{side}_source_attribute"]
 
     def spread(name: str) -> tuple[Any, ...]:
-        return _spread(f"--tdb_{side}_{name}", flags[f"tdb_{side}_{name}"], len(sources))
+        return _spread(f"--tdb_{side}_{name}", flags.get(f"tdb_{side}_{name}"), len(sources))
 
     names, flanks, minima, maxima = spread("datasets"), spread("flank"), spread("min"), spread("max")
     aggregations, transformations = spread("aggregation"), spread("transformation")
+    bins = spread("bin") if side == "output" else (None,) * len(sources)
     result = []
     for i, source in enumerate(sources):
         _known(f"--tdb_{side}_aggregation", aggregations[i], AGGREGATIONS)
@@ -219,7 +228,10 @@ def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Chan
         attributes, chosen = _datasets(database, side, attributes, names[i])
         if transformations[i] == "counts_to_logit" and aggregations[i]:
             raise InputError("counts_to_logit turns a profile into logits; expected aggregation None with it")
-        channels = Channels(attributes, chosen, flanks[i], aggregations[i], transformations[i], minima[i], maxima[i])
+        _check_bin(bins[i], flanks[i], aggregations[i])
+        channels = Channels(
+            attributes, chosen, flanks[i], aggregations[i], transformations[i], minima[i], maxima[i], bins[i]
+        )
         channels.tracks(database)
         result.append(channels)
     return tuple(result)
@@ -232,6 +244,17 @@ def _spread(flag: str, values: Sequence[Any] | None, count: int) -> tuple[Any, .
     if len(values) != count:
         raise InputError(f"{flag}: {len(values)} values; expected 1 or {count}")
     return values
+
+
+def _check_bin(size: int | None, flank: int, aggregation: str | None) -> None:
+    if size is None:
+        return
+    if size < 1 or 2 * flank % size:
+        raise InputError(f"--tdb_output_bin {size}: expected a divisor of the window, {2 * flank} bp (2 x flank)")
+    if aggregation is None:
+        raise InputError(
+            f"--tdb_output_bin {size}: expected --tdb_output_aggregation {', '.join(AGGREGATIONS)} for what is in a bin"
+        )
 
 
 def _known(flag: str, name: str | None, known: Any) -> None:

@@ -13,14 +13,12 @@ from kerasgen.loader.cells import Cells, Key, Located, Need, Parts, Store
 from kerasgen.loader.order import cover
 from kerasgen.regions.windows import Windows
 from kerasgen.spec import Channels, DataSpec
-from kerasgen.transforms import transform
+from kerasgen.transforms import AGGREGATIONS, transform
 
 log = logging.getLogger("kerasgen")
 
 Arrays = tuple[np.ndarray, ...]
 Find = Callable[[Channels], tuple[Cells, Located]]
-
-_HOW = {"sum": "SUM", "average": "MEAN", "max": "MAX", "binary_max": "MAX"}
 
 
 class BatchBuilder:
@@ -153,15 +151,22 @@ class BatchBuilder:
             code = np.float32(absent if direct else np.nan)
             kernels.values(cells.array, cells.missing, *place, windows.reverse, swap, code, values)
         else:
-            how, values = getattr(kernels, _HOW[channels.aggregation]), np.empty((count, tracks), np.float32)
+            values = np.empty((count, *channels.shape), np.float32)
             kernels.aggregates(
-                cells.array, cells.missing, *place, windows.reverse, swap, channels.length, how,
-                kernels.lanes_for(cells.array), values,
-            )  # fmt: skip
+                cells.array,
+                cells.missing,
+                *place,
+                windows.reverse,
+                swap,
+                channels.bin or channels.length,
+                getattr(kernels, AGGREGATIONS[str(channels.aggregation)]),
+                kernels.lanes_for(cells.array),
+                values.reshape(count, channels.positions or 1, tracks),
+            )
             if channels.aggregation == "binary_max":
                 values = np.where(np.isnan(values), np.nan, values > 0).astype(np.float32)
-        if not direct:
-            values = transform(values, None, channels.transformation, self.spec.pseudocount)
+        if channels.transformation is not None:
+            values = transform(values, channels.transformation, self.spec.pseudocount)
         if absent == 0.0 and not (direct and channels.is_per_base):
             np.nan_to_num(values, copy=False, nan=0.0)
         return values

@@ -66,7 +66,7 @@ class Need:
 
     @property
     def bytes_per_base(self) -> int:
-        """Memory that a base of the genome takes."""
+        """Memory that one base of the genome takes."""
         return max(len(self.tracks), 1) * self.dtype.itemsize
 
 
@@ -106,7 +106,7 @@ class Cells:
     Attributes:
         array: ``(cells,) uint8`` base codes, or ``(cells, tracks)`` of the need's data type.
         missing: the cell that says that there is no value.
-        nbytes, bases: of the array; a base counts once a track.
+        nbytes, bases: of the array; a base counts once per track.
         filled: whether it holds what it should.
     """
 
@@ -173,7 +173,7 @@ class Store:
 
     @property
     def bases_to_read(self) -> int:
-        """Bases that :meth:`fill` reads, once a track."""
+        """Bases that :meth:`fill` reads, once per track."""
         return sum(cells.bases for cells in self.cells.values() if not cells.filled)
 
     def fill(self, database: Database, threads: int = 1, advance: Callable[[int], None] | None = None) -> None:
@@ -182,7 +182,7 @@ class Store:
         Args:
             database: to read from.
             threads: pieces read at a time.
-            advance: told of bases read, once a track.
+            advance: told of bases read, once per track.
         """
         advance = advance or (lambda bases: None)
         empty = [cells for cells in self.cells.values() if not cells.filled]

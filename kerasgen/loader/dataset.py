@@ -26,7 +26,8 @@ class BatchGenerator(keras.utils.PyDataset):
     Args:
         builder: makes the arrays.
         plan: which windows.
-        batch_size: samples a batch, over all shards. A plan that is not fixed drops an epoch's last, smaller batch.
+        batch_size: number of samples per batch, over all shards. A plan that is not fixed drops an epoch's last,
+            smaller batch.
         source: what holds the cells, and the order; None reads each batch from the database.
         epoch: number of the epoch, from 0.
         first_batch: batches of the epoch to leave out, for resuming.

@@ -18,7 +18,7 @@ _vectorised: Any = numba.njit(nogil=True, cache=True, fastmath={"nsz"})
 
 _AT_A_TIME = 4096
 """Cells of a window that are turned round at a time."""
-_LANES, _CELLS_A_LANE = 128, 2**15
+_LANES, _CELLS_PER_LANE = 128, 2**15
 """Sums made side by side, and cells added to one."""
 
 
@@ -163,43 +163,47 @@ SUM, MEAN, MAX = 0, 1, 2
 
 @_compiled
 def aggregates(cells, missing, at, low, high, reverse, swap, length, how, lanes, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write sums, means or maxima over windows of tracks.
+    """Write sums, means or maxima over the bins of windows of tracks; a whole window may be one bin.
 
-    Positions without a value are left out; NaN where a window has none. Positions past an end of the chromosome are 0.
+    Positions without a value are left out; NaN where a bin has none. Positions past an end of the chromosome are 0.
 
     Args:
         cells, missing, at, low, high, reverse, swap: as in :func:`values`.
-        length: cells a window.
+        length: cells per bin.
         how: :data:`SUM`, :data:`MEAN` or :data:`MAX`.
         lanes: ``(w,)`` of a type that holds sums of cells, from :func:`lanes_for`; what it holds is lost.
-        out: ``(n, tracks) float32`` to fill.
+        out: ``(n, bins, tracks) float32`` to fill.
     """
-    tracks = out.shape[1]
+    bins, tracks = out.shape[1], out.shape[2]
     flat_cells = cells.reshape(-1)
     totals, counts = np.zeros(tracks), np.zeros(tracks)
     for i in range(len(at)):
-        source = flat_cells[(at[i] + low[i]) * tracks : (at[i] + high[i]) * tracks]
-        outside = length - (high[i] - low[i])
-        if how != MAX:
-            if tracks == 1:
-                counts[0], totals[0] = _total_of_one(source, missing)
-            elif _has_gap(source, missing):
-                _totals_with_gaps(source, missing, totals, counts)
-            else:
-                _totals(source, lanes, totals)
-                counts[:] = high[i] - low[i]
-        for k in range(tracks):
-            column = swap[k] if reverse[i] else k
-            if how == MAX:
-                known, value = _greatest(source[column:], missing, tracks)
-                value = max(value, 0.0) if outside else value
-            else:
-                known, value = np.int64(counts[column]), totals[column]
-            known += outside
-            if known == 0:
-                out[i, k] = np.nan
-            else:
-                out[i, k] = value / known if how == MEAN else value
+        for j in range(bins):
+            first = max(low[i], j * length)
+            last = max(min(high[i], (j + 1) * length), first)
+            source = flat_cells[(at[i] + first) * tracks : (at[i] + last) * tracks]
+            outside = length - (last - first)
+            if how != MAX:
+                if tracks == 1:
+                    counts[0], totals[0] = _total_of_one(source, missing)
+                elif _has_gap(source, missing):
+                    _totals_with_gaps(source, missing, totals, counts)
+                else:
+                    _totals(source, lanes, totals)
+                    counts[:] = last - first
+            into = out[i, bins - 1 - j if reverse[i] else j]
+            for k in range(tracks):
+                column = swap[k] if reverse[i] else k
+                if how == MAX:
+                    known, value = _greatest(source[column:], missing, tracks)
+                    value = max(value, 0.0) if outside else value
+                else:
+                    known, value = np.int64(counts[column]), totals[column]
+                known += outside
+                if known == 0:
+                    into[k] = np.nan
+                else:
+                    into[k] = value / known if how == MEAN else value
 
 
 def lanes_for(cells: np.ndarray) -> np.ndarray:
@@ -236,8 +240,8 @@ def _totals(source, lanes, totals):  # type: ignore[no-untyped-def]  # pragma: n
     tracks, wide = len(totals), len(lanes)
     totals[:] = 0
     # A lane of 32 bits holds the sum of so many cells of 16.
-    for start in range(0, len(source), wide * _CELLS_A_LANE):
-        part = source[start : start + wide * _CELLS_A_LANE]
+    for start in range(0, len(source), wide * _CELLS_PER_LANE):
+        part = source[start : start + wide * _CELLS_PER_LANE]
         lanes[:] = 0
         whole = len(part) // wide * wide
         for first in range(0, whole, wide):

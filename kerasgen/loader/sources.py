@@ -71,7 +71,7 @@ class Memory:
         folder: of files that hold it, mapped into memory; what they hold already is not read again.
 
     Attributes:
-        bases: that were read, once a track.
+        bases: that were read, once per track.
     """
 
     def __init__(

@@ -93,6 +93,10 @@ KINDS = {
 """Kinds of heads. Values are any other numbers per window; commands and files have always called those counts."""
 
 
+NAMES = ("counts", "profile", "binned", "labels")
+"""What commands and result files call heads, in the order in which they are reported."""
+
+
 @dataclass(frozen=True)
 class Head:
     """What one output is.

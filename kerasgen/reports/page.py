@@ -14,8 +14,16 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen import bundle
+from kerasgen.objectives import heads
 
 _PROFILES, _LOGO_WIDTH = 4, 90
+_TILES = (
+    ("counts", "pearson", "log counts, Pearson r"),
+    ("profile", "pearson", "profile, median Pearson r"),
+    ("binned", "pearson", "counts per bin, Pearson r"),
+    ("labels", "auroc", "labels, area under the ROC curve"),
+)
+"""Head, measure, and what the tile says."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1060px;margin:2rem auto;padding:0 1rem}
@@ -178,8 +186,9 @@ def _read_scores(path: str) -> tuple[dict[str, Any], list[bytes]]:
 
 def _score_tiles(tasks: list[dict[str, Any]]) -> list[tuple[str, str]]:
     tiles = []
-    for head, text in (("counts", "log counts, Pearson r"), ("profile", "profile, median Pearson r")):
-        values = [t[head]["model"]["pearson"] for t in tasks if head in t and t[head]["model"]["pearson"] is not None]
+    for head, measure, text in _TILES:
+        found = [task[head]["model"][measure] for task in tasks if head in task]
+        values = [value for value in found if value is not None]
         if values:
             tiles.append((f"{np.mean(values):.3f}", text))
     return tiles
@@ -188,7 +197,7 @@ def _score_tiles(tasks: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _score_tables(tasks: list[dict[str, Any]]) -> str:
     tables = []
     for task in tasks:
-        for head in ("counts", "profile"):
+        for head in heads.NAMES:
             if head not in task:
                 continue
             measures = list(task[head]["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ _LABELS = {
 
 
 def draw_scores(path: Path, title: str, result: dict[str, Any], table: dict[str, np.ndarray]) -> Path:
-    """Draw observed against predicted counts, and the spread of profile scores beside their baselines."""
+    """Draw observed against predicted counts, the spread of profile scores, other scores, each beside baselines."""
     panels: list[Callable[[Any], None]] = []
     if "counts" in result:
         panels.append(lambda ax: _draw_counts(ax, result["counts"], table))
     if "profile" in result:
         panels.append(lambda ax: _draw_spread(ax, "pearson", "profile Pearson r", table))
         panels.append(lambda ax: _draw_spread(ax, "jsd", "profile Jensen-Shannon distance", table))
+    for name in ("binned", "labels"):
+        if name in result:
+            panels.append(functools.partial(_draw_sources, name=name, scores=result[name]))
     drawn, axes = plotting.figure(1, len(panels))
     for draw, ax in zip(panels, axes[0], strict=True):
         draw(ax)
@@ -68,6 +72,16 @@ def _draw_spread(ax: Any, measure: str, label: str, table: dict[str, np.ndarray]
         ax.axvline(np.median(value), color=color, linewidth=0.9, linestyle=":")
     ax.set(xlabel=label, ylabel="loci", title="median over loci in brackets")
     ax.legend(fontsize=7, loc="best")
+
+
+def _draw_sources(ax: Any, name: str, scores: dict[str, dict[str, float | None]]) -> None:
+    measure = next(iter(scores["model"]))
+    values = [scores[source][measure] for source in scores]
+    colors = (plotting.MODEL, *plotting.BASELINES)[: len(scores)]
+    bars = ax.barh(list(scores), [value or 0.0 for value in values], color=colors)
+    ax.bar_label(bars, [_text(value) for value in values], padding=3)
+    ax.invert_yaxis()
+    ax.set(xlabel=measure, title=name)
 
 
 def _text(value: float | None) -> str:

@@ -13,12 +13,14 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.objectives import heads, metrics
+from kerasgen.scoring.agreement import Scores as HeadScores
+from kerasgen.scoring.agreement import head_scores, measured
+from kerasgen.scoring.agreement import number as _number
 from kerasgen.spec import DataSpec
 
 log = logging.getLogger("kerasgen")
 
 _SMOOTHING_SIGMA, _SMOOTHING_WIDTH = 7.0, 81
-_PROFILE_METRICS = ("pearson", "jsd", "normalised_jsd", "mnll")
 
 
 class Predictions(NamedTuple):
@@ -52,9 +54,9 @@ class Scores(NamedTuple):
     """What a scoring found and wrote.
 
     Args:
-        tasks: one dict a task: ``task``, ``name``, ``n``, ``counts`` and ``profile`` (source -> metric -> value; the
-            sources are ``model`` and the baselines: ``mean`` (counts) or ``mean_profile`` and ``other_locus``
-            (profile), ``shuffled`` and ``replicate``).
+        tasks: one dict per task: ``task``, ``name``, ``n``, and those there are of ``counts``, ``profile``, ``binned``
+            and ``labels`` (source -> metric -> value; the sources are ``model`` and the baselines: ``mean``, or
+            ``mean_profile`` and ``other_locus`` of profiles, ``shuffled`` and ``replicate``).
         files: paths written.
     """
 
@@ -103,7 +105,8 @@ def score_bpnet(
     with the observed counts; Jensen-Shannon distance (natural log); normalised JSD, 1 - JSD / JSD of a flat profile
     (1 is perfect, 0 no better than flat); multinomial negative log likelihood. Baselines: the mean observed profile of
     the other scored loci, the observed profile with its positions shuffled, another locus's prediction, and one
-    replicate taken as the prediction of the other.
+    replicate taken as the prediction of the other. Counts per bin: Pearson, Spearman and Poisson deviance over all bins
+    of all loci. Labels: areas under the ROC and precision-recall curves and log loss.
 
     Args:
         predictions: ``P.predictions``.
@@ -120,8 +123,6 @@ def score_bpnet(
         InputError: not a predictions file, an unknown task or dataset, or a task without loci to score.
     """
     found = read_predictions(predictions)
-    if found.profile is None and found.counts is None:
-        raise InputError(f"{predictions}: holds neither profile nor counts")
     if found.attributes.get("held_out") == "False":
         log.warning(
             "warning: %s holds chromosomes the model was not tested on (%s); scores there do not generalise",
@@ -151,6 +152,9 @@ def score_bpnet(
         if found.profile is not None and task < widths[found.profile]:
             smooth = (smooth_observed_profile, smooth_predicted_profile)
             result["profile"] = _profile_scores(found, task, keep, pair, rng, table, smooth)
+        result |= _other_scores(found, task, keep, rng)
+        if not any(name in result for name in heads.NAMES):
+            raise InputError(f"{predictions}: task {task} has fewer than 2 known labels; there is nothing to score")
         results.append(result)
         files.append(_write_table(Path(f"{outf}.task_{task}.loci.tsv"), table))
         files.append(plots.draw_scores(Path(f"{outf}.task_{task}.png"), title or Path(outf).name, result, table))
@@ -176,7 +180,7 @@ def summary_rows(tasks: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The scores as rows of text, a header first: task, measure, what was scored, value (medians over loci)."""
     rows: list[tuple[str, ...]] = [("task", "loci", "head", "measure", "source", "value")]
     for result in tasks:
-        for head in ("counts", "profile"):
+        for head in heads.NAMES:
             for source, values in result.get(head, {}).items():
                 for name, value in values.items():
                     shown = "nan" if value is None else f"{value:.4f}"
@@ -185,17 +189,24 @@ def summary_rows(tasks: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _name(found: Predictions, task: int) -> str:
-    place = found.profile if found.profile is not None else found.counts
-    assert place is not None
-    output = found.spec.outputs[place]
+    places = [found.profile, found.counts, *range(len(found.spec.outputs))]
+    outputs = [found.spec.outputs[place] for place in places if place is not None]
+    output = next((each for each in outputs if task < each.width), outputs[0])
     task = min(task, output.width - 1)
     return f"{output.datasets[task]} {output.attributes[task]}"
+
+
+def _log_counts(found: Predictions, place: int, task: int) -> tuple[np.ndarray, np.ndarray]:
+    """Observed and predicted counts of an output's channel, as logarithms, ``(n,)``."""
+    head, pseudocount = heads.of(found.spec.outputs[place]), found.spec.pseudocount
+    label, expected = found.labels[place][:, task], head.expected(found.outputs[place][:, task])
+    return head.log_counts(label, pseudocount), head.log_counts(expected, pseudocount)
 
 
 def _kept(found: Predictions, task: int, low: float | None, high: float | None) -> np.ndarray:
     keep = np.ones(len(found.coords), bool)
     if found.counts is not None and task < found.labels[found.counts].shape[1]:
-        label = found.labels[found.counts][:, task]
+        label = _log_counts(found, found.counts, task)[0]
         keep &= ~np.isnan(label)
         keep &= label >= low if low is not None else True
         keep &= label <= high if high is not None else True
@@ -204,16 +215,8 @@ def _kept(found: Predictions, task: int, low: float | None, high: float | None) 
     return keep
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 def _count_agreement(label: np.ndarray, other: np.ndarray) -> dict[str, float | None]:
-    return {
-        "pearson": _number(metrics.pearson(label, other)),
-        "spearman": _number(metrics.spearman(label, other)),
-        "mse": _number(np.mean((label.astype(np.float64) - other) ** 2)),
-    }
+    return measured(heads.KINDS["counts"].metrics, label, other)
 
 
 def _count_scores(
@@ -226,7 +229,7 @@ def _count_scores(
 ) -> dict[str, dict[str, float | None]]:
     place = found.counts
     assert place is not None
-    label, predicted = found.labels[place][keep, task], found.outputs[place][keep, task]
+    label, predicted = (values[keep] for values in _log_counts(found, place, task))
     table["observed_log_count"], table["predicted_log_count"] = label, predicted
     scores = {
         "model": _count_agreement(label, predicted),
@@ -234,8 +237,22 @@ def _count_scores(
         "shuffled": _count_agreement(label, rng.permutation(predicted)),
     }
     if pair is not None:
-        scores["replicate"] = _count_agreement(pair[0][place][keep, task], pair[1][place][keep, task])
+        head = heads.of(found.spec.outputs[place])
+        each = [head.log_counts(labels[place][keep, task], found.spec.pseudocount) for labels in pair]
+        scores["replicate"] = _count_agreement(*each)
     return scores
+
+
+def _other_scores(found: Predictions, task: int, keep: np.ndarray, rng: np.random.Generator) -> dict[str, HeadScores]:
+    """Scores of the heads that are neither profile nor counts, by their names."""
+    scores = {}
+    for name in heads.NAMES:
+        place = heads.place_of(found.spec.outputs, name)
+        if name in ("profile", "counts") or place is None or task >= found.spec.outputs[place].width:
+            continue
+        labels, outputs = found.labels[place][keep, ..., task], found.outputs[place][keep, ..., task]
+        scores[name] = head_scores(heads.of(found.spec.outputs[place]), labels, outputs, rng)
+    return {name: found for name, found in scores.items() if found}
 
 
 def _profile_scores(
@@ -271,31 +288,25 @@ def _profile_scores(
     if pair is not None:
         first, second = (labels[place][keep, :, task].astype(np.float64) for labels in pair)
         sources["replicate"] = (_smoothed(first), _smoothed(second)) if smooth[0] else (first, second)
-    flat = np.full(counts.shape[1], 1.0)
     scores: dict[str, dict[str, float | None]] = {}
     for source, (label, profile) in sources.items():
         usable = has_counts & (np.nan_to_num(label).sum(axis=1) > 0) & (profile.sum(axis=1) > 0)
-        values = _locus_scores(label[usable], profile[usable], flat)
+        values = _locus_scores(label[usable], profile[usable])
         scores[source] = {name: _number(np.nanmedian(v)) if len(v) else None for name, v in values.items()}
-        for name in _PROFILE_METRICS:
+        for name in heads.KINDS["profile"].metrics:
             column = np.full(len(counts), np.nan)
             column[usable] = values[name]
             table[f"{name}.{source}"] = column
     return scores
 
 
-def _locus_scores(label: np.ndarray, profile: np.ndarray, flat: np.ndarray) -> dict[str, np.ndarray]:
+def _locus_scores(label: np.ndarray, profile: np.ndarray) -> dict[str, np.ndarray]:
     shares = profile / profile.sum(axis=1, keepdims=True)
     # A thousandth of a flat profile keeps the likelihood of a zero finite.
     logits = np.log(0.999 * shares + 0.001 / shares.shape[1])
-    distance = metrics.jensen_shannon(label, profile)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normalised = 1 - distance / metrics.jensen_shannon(label, flat)
     return {
-        "pearson": metrics.pearson(label, profile),
-        "jsd": distance,
-        "normalised_jsd": normalised,
-        "mnll": metrics.multinomial_nll(label, logits),
+        name: metrics.METRICS[name](label, logits if name == "mnll" else profile)
+        for name in heads.KINDS["profile"].metrics
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from architectures.heads import OutputShape
 from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import Source
@@ -100,7 +101,8 @@ def configure(
         if name not in known:
             raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
         chosen[name] = typed(place, name, text, getattr(known[name], "default", None))
-    inputs, outputs = ([channels.shape for channels in side] for side in (spec.inputs, spec.outputs))
+    inputs = [channels.shape for channels in spec.inputs]
+    outputs = [OutputShape(head.channels.shape, head.kind, head.channels.bin) for head in heads.all_of(spec.outputs)]
     try:
         return module.Config.from_data(inputs, outputs, **chosen), weights
     except (ValueError, TypeError) as error:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
-from conformance import call, check_architecture
 
 import architectures
+from architectures.testing import call
 
 pytestmark = pytest.mark.backend
 
 AVOCADO = architectures.get("avocado")
 SMALL = {"n_celltypes": 5, "n_assays": 4, "n_celltype_factors": 3, "n_assay_factors": 6, "n_nodes": 16}
-
-
-@pytest.mark.parametrize(
-    ("params", "inputs"),
-    [
-        ({}, [(1,), (1,), (11,)]),
-        ({"n_layers": 1}, [(1,), (1,), (11,)]),
-        ({"n_layers": 3, "genome_dropout": 0.1}, [(1,), (1,), (11,)]),
-        ({"n_nodes": 128, "dropout": 0.05}, [(1,), (1,), (11,)]),
-        ({}, [(1,), (1,), (11,), (7,)]),
-        ({"residual": True}, [(1,), (1,), (11,), (7,)]),
-    ],
-)
-def test_avocado_conforms(params: dict, inputs: list, tmp_path: Path) -> None:
-    check_architecture(AVOCADO, {**SMALL, **params}, inputs, [(1,)], tmp_path)
 
 
 def test_defaults_are_the_published_ones() -> None:

@@ -6,35 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conformance import call, check_architecture
 
 import architectures
+from architectures.testing import call
 
 pytestmark = pytest.mark.backend
 
 BPNET = architectures.get("bpnet")
 SMALL = {"filters": 8, "n_dil_layers": 2, "conv1_kernel_size": 9, "profile_kernel_size": 11}
-
-
-@pytest.mark.parametrize(
-    ("params", "inputs", "outputs"),
-    [
-        ({}, [(120, 4)], [(60, 1), (1,)]),
-        ({}, [(121, 4)], [(60, 2), (2,)]),
-        ({}, [(120, 4)], [(60, 6), (6,)]),
-        ({}, [(120, 4), (60, 2)], [(60, 2), (2,)]),
-        ({}, [(120, 4), (60, 2), (2,)], [(60, 2), (1,)]),
-        ({"control_counts_pooling": "none"}, [(120, 4), (2,)], [(60, 2), (2,)]),
-        ({}, [(120, 4)], [(60, 2)]),
-        ({}, [(120, 4)], [(3,)]),
-        ({"padding": "same"}, [(100, 4)], [(100, 2), (2,)]),
-        ({"counts_pooling": "rates"}, [(120, 4)], [(60, 2), (2,)]),
-        ({"counts_pooling": "bins", "counts_bin": 30, "trunk_length": 110}, [(150, 4)], [(60, 2), (2,)]),
-        ({"dropout": 0.2, "counts_dropout": 0.3, "dilated_kernel_size": 5}, [(160, 4)], [(60, 2), (2,)]),
-    ],
-)
-def test_bpnet_conforms(params: dict, inputs: list, outputs: list, tmp_path: Path) -> None:
-    check_architecture(BPNET, {**SMALL, **params}, inputs, outputs, tmp_path)
 
 
 def test_defaults_are_the_published_ones() -> None:

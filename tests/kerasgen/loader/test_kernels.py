@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_aggregations import PLAIN
 
 from kerasgen import sequence
 from kerasgen.loader import kernels
 from kerasgen.loader.cells import missing_code
-from kerasgen.transforms import AGGREGATIONS
 
 OFFSETS, SIZES = np.array([0, 128]), np.array([100, 60])
 SPANS = np.array([3, 50, 130]), np.array([40, 100, 188])
@@ -127,11 +127,29 @@ def test_aggregates_are_those_of_the_values(chosen, store, how):
     out = np.full((len(centres), cells.shape[1]), 7, np.float32)
     number = {"sum": kernels.SUM, "average": kernels.MEAN, "max": kernels.MAX}[how]
     lanes = kernels.lanes_for(cells)
-    kernels.aggregates(cells, missing_code(cells.dtype), *found, reverse, swap, 2 * flank, number, lanes, out)
+    kernels.aggregates(cells, missing_code(cells.dtype), *found, reverse, swap, 2 * flank, number, lanes, out[:, None])
     plain = plain_values(values, swap, places, centres, flank, reverse)
-    np.testing.assert_allclose(
-        out, AGGREGATIONS[how](plain), rtol=2e-5, atol=1e-4 * np.nanmax(np.abs(plain), initial=0)
-    )
+    np.testing.assert_allclose(out, PLAIN[how](plain), rtol=2e-5, atol=1e-4 * np.nanmax(np.abs(plain), initial=0))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(windows(), stores(), st.sampled_from(["sum", "average", "max"]), st.data())
+def test_bins_are_aggregates_of_their_own_values(chosen, store, how, data):
+    (places, centres, flank, reverse), (cells, values, swap) = chosen, store
+    _, found = located(places, centres, flank)
+    length = data.draw(st.sampled_from([size for size in range(1, 2 * flank + 1) if 2 * flank % size == 0]))
+    out = np.full((len(centres), 2 * flank // length, cells.shape[1]), 7, np.float32)
+    number = {"sum": kernels.SUM, "average": kernels.MEAN, "max": kernels.MAX}[how]
+    lanes = kernels.lanes_for(cells)
+    kernels.aggregates(cells, missing_code(cells.dtype), *found, reverse, swap, length, number, lanes, out)
+    plain = plain_values(values, swap, places, centres, flank, reverse)
+    for j in range(out.shape[1]):
+        np.testing.assert_allclose(
+            out[:, j],
+            PLAIN[how](plain[:, j * length : (j + 1) * length]),
+            rtol=2e-5,
+            atol=1e-4 * np.nanmax(np.abs(plain), initial=0),
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -150,7 +168,9 @@ def test_windows_longer_than_what_is_handled_at_a_time(dtype, tracks):
     kernels.values(cells, missing, *found, reverse, swap, np.float32(np.nan), out)
     np.testing.assert_array_equal(out, plain)
     sums = np.empty((2, tracks), np.float32)
-    kernels.aggregates(cells, missing, *found, reverse, swap, length, kernels.SUM, kernels.lanes_for(cells), sums)
+    kernels.aggregates(
+        cells, missing, *found, reverse, swap, length, kernels.SUM, kernels.lanes_for(cells), sums[:, None]
+    )
     np.testing.assert_array_equal(sums, plain.sum(axis=1, dtype=np.float64).astype(np.float32))
 
 
