@@ -430,3 +430,17 @@ if __name__ == "__main__":
     with _Forwarder(sys.argv[1]) as running:
         print(running.url, flush=True)
         sys.stdin.read()
+
+
+@contextlib.contextmanager
+def holding_lock(uri: str) -> Iterator[subprocess.Popen]:
+    """Another process that holds the writer's lock of a database, until it is killed or the block ends."""
+    code = (
+        "import sys; from db_ingest import storage\n"
+        "with storage.write_lock(sys.argv[1]):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, uri]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        yield holder

@@ -168,7 +168,14 @@ class Rows:
 
 
 def read_rows(
-    path: str | Path, what: str, *, least: int, most: int, expected: str, head: bool = False
+    path: str | Path,
+    what: str,
+    *,
+    least: int,
+    most: int,
+    expected: str,
+    head: bool = False,
+    block: int | None = None,
 ) -> Iterator[Rows]:
     """Yield the rows of a table, a block at a time.
 
@@ -182,6 +189,7 @@ def read_rows(
         most: columns to keep of those that it has.
         expected: what the ``least`` columns are, for messages.
         head: read the first :data:`HEAD` bytes of text alone.
+        block: bytes of text worked on at a time, also those of the longest line; None: :data:`BLOCK`.
 
     Raises:
         InputError: no such file, no table of text, broken compression, rows of unlike width, no rows.
@@ -191,19 +199,19 @@ def read_rows(
         # Cut between two blocks, it would inflate without complaint.
         bgzf.require_end(path, f"bgzipped text of {what}")
     columns, by_tab = 0, True
-    for block in _blocks(path, what, head):
+    for lines in _blocks(path, what, HEAD if head else block or BLOCK, head):
         if not columns:
-            row = _DATA.search(block.text.data)
-            if row is None and block.is_last:
+            row = _DATA.search(lines.text.data)
+            if row is None and lines.is_last:
                 raise InputError(f"{path}: no lines of data in it; expected {what}")
             if row is None:
                 continue
             by_tab = b"\t" in row[0]
             columns = len(row[0].split(b"\t" if by_tab else None))
             if columns < least:
-                line = block.lines_before + tokens.count_lines(block.text[: row.start()]) + 1
+                line = lines.lines_before + tokens.count_lines(lines.text[: row.start()]) + 1
                 raise InputError(f"{path}:{line}: {columns} column(s); expected {expected}")
-        rows = _find_rows(path, block, by_tab, columns, most)
+        rows = _find_rows(path, lines, by_tab, columns, most)
         if len(rows):
             yield rows
 
@@ -214,9 +222,8 @@ class _Block(NamedTuple):
     is_last: bool
 
 
-def _blocks(path: Path, what: str, head: bool) -> Iterator[_Block]:
+def _blocks(path: Path, what: str, size: int, head: bool) -> Iterator[_Block]:
     """Yield blocks of whole lines, each read while the one before it is worked on; for ``head`` the first alone."""
-    size = HEAD if head else BLOCK
     buffers = bytearray(size + 1), bytearray(size + 1)
     lines = 0
     with _open(path) as stream, OrderedPool[tuple[int, Exception | None]]() as reading:

@@ -158,9 +158,9 @@ def test_what_is_no_bedgraph_is_refused_with_its_line(tmp_path, rows, message):
 
 
 def test_order_is_checked_across_blocks(tmp_path, monkeypatch):
-    from db_ingest.formats.text import rows as text
+    from db_ingest.formats.text import rows
 
-    monkeypatch.setattr(text, "BLOCK", 64)
+    monkeypatch.setattr(rows, "BLOCK", 64)
     rows = [("chr1", i, i + 1, 1) for i in range(40)]
     assert read(tmp_path, rows).read("chr1", 0, 40).sum() == 40
     for bad, message in ((("chr1", 39, 41, 1), "a.bg:41: chr1 39 41: begins before base 40"),):

@@ -13,8 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
-from db_ingest.formats.text import rows as text
-from db_ingest.formats.text.rows import read_rows
+from db_ingest.formats.text.rows import HEAD, read_rows
 from db_ingest.formats.text.words import ChromosomeNames
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import Genome
@@ -79,9 +78,8 @@ def tables(draw) -> tuple[str, list[tuple[int, list[str]]]]:
 @given(tables(), st.sampled_from(["plain", "gzip", "members", "bgzip"]), st.sampled_from([1 << 9, 1 << 11, 1 << 16]))
 def test_fields_and_line_numbers_are_those_of_the_lines(table, packing, block):
     content, expected = table
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "BLOCK", block)
-        assert read(save(Path(folder), content.encode(), packing)) == expected
+    with tempfile.TemporaryDirectory() as folder:
+        assert read(save(Path(folder), content.encode(), packing), block=block) == expected
 
 
 def column(tmp: str, fields: list[str], kind: str) -> list:
@@ -206,12 +204,11 @@ def test_absent_file_is_named(tmp_path):
         read(tmp_path / "nowhere")
 
 
-def test_line_longer_than_a_block_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "BLOCK", 1 << 10)
+def test_line_longer_than_a_block_is_refused(tmp_path):
     path = tmp_path / "t"
     path.write_text("chr1\t1\t2\n" * 200 + "chr1\t1\t" + "2" * 2_000 + "\n")
     with pytest.raises(InputError, match=r"t:201: a line of more than 1,024 bytes; expected a table"):
-        read(path)
+        read(path, block=1 << 10)
 
 
 @pytest.fixture
@@ -260,7 +257,7 @@ def test_head_is_the_first_mebibyte_of_whole_lines(tmp_path, lines):
     path.write_bytes(lines)
     (rows,) = read_rows(path, "a table", least=3, most=3, expected="columns", head=True)
     assert not rows.is_last
-    assert rows.text.tobytes() == lines[: lines.rfind(b"\n", 0, text.HEAD) + 1]
+    assert rows.text.tobytes() == lines[: lines.rfind(b"\n", 0, HEAD) + 1]
 
 
 def test_small_file_is_its_own_head(tmp_path):

@@ -18,8 +18,7 @@ from servers import Files, S3Place, free_port
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError, RunError
-from db_ingest.inputs import fetch as inputs
-from db_ingest.inputs import remote
+from db_ingest.inputs import fetch, remote
 from db_ingest.inputs.fetch import Fetcher, is_uri
 
 DATA = bytes(range(256)) * 9_000  # 2.3 MB, more than one block
@@ -27,7 +26,7 @@ DATA = bytes(range(256)) * 9_000  # 2.3 MB, more than one block
 
 @pytest.fixture(autouse=True)
 def _in_no_hurry_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "_BACKOFF_SECONDS", 0.01)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
+from servers import holding_lock
 
 from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError, NoDatabaseError, RunError
@@ -69,15 +68,7 @@ def test_second_writer_in_this_process_is_refused_until_the_first_ends(tmp_path)
 
 def test_writer_in_another_process_holds_the_lock_and_its_death_frees_it(tmp_path):
     uri = str(tmp_path / "db")
-    code = (
-        "import sys; from db_ingest import storage\n"
-        "with storage.write_lock(sys.argv[1]):\n"
-        "    print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
+    with holding_lock(uri) as holder:
         with pytest.raises(RunError), storage.write_lock(uri):
             pass
         holder.kill()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tiledb
 from botocore.exceptions import ClientError
-from servers import Proxy, S3Place
+from servers import Proxy, S3Place, holding_lock
 
 from db_ingest import storage
 from db_ingest.errors import InputError, KerasgenError, MissingFileError, RunError
@@ -563,15 +563,7 @@ def test_of_many_writers_one_wins(s3: S3Place):
 def test_lock_is_renewed_while_held_and_taken_over_when_its_holder_is_gone(s3: S3Place, monkeypatch, caplog):
     monkeypatch.setenv(settings.LOCK_LEASE, "1")
     uri = s3.uri("db")
-    code = (
-        "import sys; from db_ingest import storage\n"
-        "with storage.write_lock(sys.argv[1]):\n"
-        "    print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
+    with holding_lock(uri) as holder:
         time.sleep(2.1)  # twice its lease
         with pytest.raises(RunError, match=f"process {holder.pid} on "), storage.write_lock(uri):
             pass
