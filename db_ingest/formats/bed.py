@@ -218,7 +218,20 @@ def _require_summits(table: TextTable, placed: Placed, offset: np.ndarray) -> No
 
 def _empty_table() -> BedTable:
     whole, text, number = np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0)
-    return BedTable(whole, whole, whole, whole, text, text, number, number, number, number, 0, 0)
+    return BedTable(
+        chromosome=whole,
+        start=whole,
+        end=whole,
+        summit=whole,
+        name=text,
+        strand=text,
+        score=number,
+        signal_value=number,
+        p_value=number,
+        q_value=number,
+        elsewhere=0,
+        clipped=0,
+    )
 
 
 def _types(width: int, takes_summit: bool, has_values: bool) -> dict[int, Any]:

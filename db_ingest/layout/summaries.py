@@ -51,7 +51,16 @@ def summarise(chromosome: str, start: int, cells: np.ndarray, folder: str) -> Pa
     else:
         total, covered = 0.0, int(np.count_nonzero(cells))
         minimum, maximum = math.inf, -math.inf
-    return Part(chromosome, start, cells.nbytes, total, covered, minimum, maximum, isal_zlib.crc32(cells))
+    return Part(
+        chromosome=chromosome,
+        start=start,
+        bytes=cells.nbytes,
+        total=total,
+        covered=covered,
+        minimum=minimum,
+        maximum=maximum,
+        crc=isal_zlib.crc32(cells),
+    )
 
 
 # The loops below hold no branches, so that they become vector instructions.

@@ -75,7 +75,16 @@ def export(
         raise InputError("--skip_zeros: only signals have zeros to leave out")
     from db_ingest.upkeep import exporting
 
-    job = exporting.Job(tdb_array, catalogue.genome, track, out, packed, tuple(chroms or ()), skip_zeros, threads)
+    job = exporting.Job(
+        uri=tdb_array,
+        genome=catalogue.genome,
+        track=track,
+        out=out,
+        packed=packed,
+        chroms=tuple(chroms or ()),
+        skip_zeros=skip_zeros,
+        threads=threads,
+    )
     return exporting.WRITERS[format](job)
 
 

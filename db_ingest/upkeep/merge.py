@@ -121,7 +121,14 @@ def _wanted(
     source: dict[str, Any] = {"path": TYPE, "datasets": datasets, "how": how, "sha256": _digest(tracks, how)}
     origin = Pooled(reader, catalogue.genome, tracks, how)
     provenance = Provenance(TYPE, source, options)
-    return DerivedTrack(attribute, into, "signal", provenance, origin, tracks[0].bin)
+    return DerivedTrack(
+        attribute=attribute,
+        dataset=into,
+        kind="signal",
+        provenance=provenance,
+        origin=origin,
+        bin=tracks[0].bin,
+    )
 
 
 def _digest(tracks: Sequence[Track], how: str) -> str:

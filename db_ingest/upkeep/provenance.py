@@ -76,7 +76,15 @@ def check_sources(
     try:
         with progress("compare with sources", total, "bases") as advance, ThreadPoolExecutor(at_a_time) as executor:
             inner = max(1, at_a_time // max(1, len(wanted)))
-            check = _Check(uri, catalogue, reader, Naming(catalogue.genome, aliases), fetcher, inner, advance)
+            check = _Check(
+                uri=uri,
+                catalogue=catalogue,
+                reader=reader,
+                naming=Naming(catalogue.genome, aliases),
+                fetcher=fetcher,
+                threads=inner,
+                advance=advance,
+            )
             futures = [executor.submit(_check_sequence, check)] if with_sequence else []
             futures += [executor.submit(_check_group, check, group) for group in wanted]
             found = [future.result() for future in futures]

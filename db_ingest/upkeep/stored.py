@@ -94,19 +94,35 @@ def _masks(tracks: Sequence[Track]) -> list[Track]:
 def _targets(catalogue: Catalogue, tracks: Sequence[Track], with_sequence: bool) -> Iterator[_Target]:
     if with_sequence and catalogue.sequence is not None:
         name = members.SEQUENCE
-        yield _Target(name, None, name, name, None, catalogue.genome, catalogue.sequence["checksums"])
+        yield _Target(
+            name=name,
+            track=None,
+            folder=name,
+            member=name,
+            row=None,
+            genome=catalogue.genome,
+            checksums=catalogue.sequence["checksums"],
+        )
     for track in tracks:
         genome = catalogue.genome.binned(track.bin) if track.bin > 1 else catalogue.genome
-        yield _Target(track.name, track, track.folder, track.member, track.row, genome, track.checksums)
+        yield _Target(
+            name=track.name,
+            track=track,
+            folder=track.folder,
+            member=track.member,
+            row=track.row,
+            genome=genome,
+            checksums=track.checksums,
+        )
         for level in track.levels:
             yield _Target(
-                f"{track.name}@{level.bin} {level.aggregation}",
-                track,
-                "signal",
-                track.level_member(level),
-                level.row,
-                catalogue.genome.binned(level.bin),
-                level.checksums,
+                name=f"{track.name}@{level.bin} {level.aggregation}",
+                track=track,
+                folder="signal",
+                member=track.level_member(level),
+                row=level.row,
+                genome=catalogue.genome.binned(level.bin),
+                checksums=level.checksums,
             )
 
 

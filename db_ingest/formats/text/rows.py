@@ -286,9 +286,25 @@ def _find_rows(path: Path, block: _Block, by_tab: bool, columns: int, most: int)
     found, bad, width = tokens.find_fields(text, by_tab, columns, first, last)
     if bad != tokens.GOOD:
         relation = "more" if width > columns else "fewer"
-        rows = Rows(path, text, first, last, columns, block.lines_before, block.is_last)
+        rows = Rows(
+            path=path,
+            text=text,
+            first=first,
+            last=last,
+            columns=columns,
+            lines_before=block.lines_before,
+            is_last=block.is_last,
+        )
         rows.refuse(bad, f"{width} column(s), {relation} than the first row's {columns}")
-    return Rows(path, text, first[:, :found], last[:, :found], columns, block.lines_before, block.is_last)
+    return Rows(
+        path=path,
+        text=text,
+        first=first[:, :found],
+        last=last[:, :found],
+        columns=columns,
+        lines_before=block.lines_before,
+        is_last=block.is_last,
+    )
 
 
 def _number(field: str) -> float:

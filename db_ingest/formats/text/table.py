@@ -210,7 +210,14 @@ def read_table(
             return None
         raise InputError(f"{path}: no intervals in it; expected {what}")
     data, found = _separated(path, data, lines, least, columns, width)
-    return TextTable(path, data, lines, found, names, comment)
+    return TextTable(
+        path=path,
+        data=data,
+        lines=lines,
+        width=found,
+        header=names,
+        comment=comment,
+    )
 
 
 def _data_lines(text: str) -> tuple[bytes, np.ndarray, str]:
