@@ -82,6 +82,7 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
     from kerasgen import spec
     from kerasgen.database import Database
     from kerasgen.regions import plan as planning
+    from kerasgen.settings import Data, Samples
     from kerasgen.training.train import train
 
     flags = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
@@ -102,7 +103,8 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
     def seconds(train_on: str) -> tuple[float, float]:
         chosen = {**flags, "train_chroms": [train_on], "validation_chroms": ["chr3"]}
         began = time.perf_counter()
-        training = planning.plan_training(database, spec.from_flags(database, chosen), chosen)[1]
+        described = spec.from_settings(database, Data.from_flat(chosen))
+        training = planning.plan_training(database, described, Samples.from_flat(chosen))[1]
         planned = time.perf_counter()
         training.epoch(0)
         return planned - began, time.perf_counter() - planned

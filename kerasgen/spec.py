@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from db_ingest.errors import InputError
 from db_ingest.inputs.strands import pair_strands
 from db_ingest.layout.catalogue import Track
 from kerasgen.database import Database
+from kerasgen.settings import Data, Outputs, Side
 from kerasgen.transforms import AGGREGATIONS, TRANSFORMATIONS
 
 SEQUENCE_SOURCE = "seq"
@@ -172,52 +173,56 @@ def parse_strand_map(pairs: Sequence[str] | None) -> dict[str, str]:
     return result
 
 
-def from_flags(database: Database, flags: Mapping[str, Any]) -> DataSpec:
-    """Read the ``tdb_input_*``, ``tdb_output_*``, pseudocount and strand flags of a command, by their names.
-
-    One word an input or output (or a single one for all), channels of one joined by commas, None where none applies.
+def from_settings(database: Database, data: Data) -> DataSpec:
+    """What the settings of inputs and outputs say about a database.
 
     Raises:
         InputError: with the flag, for a wrong number of words or an unknown name.
     """
-    given = parse_strand_map(flags["strand_map"])
+    given = parse_strand_map(data.values.strand_map)
     for name in (*given, *given.values()):
         if name not in database.attributes:
             raise InputError(f"--strand_map: no attribute {name!r}; the database has {', '.join(database.attributes)}")
     strands = pair_strands([t.attribute for t in database.tracks if t.kind == "signal"], given)
     spec = DataSpec(
-        inputs=_side(database, "input", flags),
-        outputs=_side(database, "output", flags),
-        pseudocount=flags["tdb_transformation_pseudocount"],
+        inputs=_channels(database, data.inputs),
+        outputs=_channels(database, data.outputs),
+        pseudocount=data.values.tdb_transformation_pseudocount,
         strand_map=tuple(strands.items()),
     )
-    for flag, side in (("num_inputs", spec.inputs), ("num_outputs", spec.outputs)):
-        if flags.get(flag) not in (None, len(side)):
-            raise InputError(f"--{flag} {flags[flag]}: the --tdb flags describe {len(side)}")
+    counted = data.counted
+    for flag, number, side in (
+        ("num_inputs", counted.num_inputs, spec.inputs),
+        ("num_outputs", counted.num_outputs, spec.outputs),
+    ):
+        if number not in (None, len(side)):
+            raise InputError(f"--{flag} {number}: the --tdb flags describe {len(side)}")
     widths = {channels.width for channels in spec.outputs}
-    if flags.get("num_tasks") is not None and widths != {flags["num_tasks"]}:
-        raise InputError(f"--num_tasks {flags['num_tasks']}: the outputs have {', '.join(map(str, widths))} channels")
+    if counted.num_tasks is not None and widths != {counted.num_tasks}:
+        raise InputError(f"--num_tasks {counted.num_tasks}: the outputs have {', '.join(map(str, widths))} channels")
     return spec
 
 
-def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Channels, ...]:
-    sources = flags[f"tdb_{side}_source_attribute"]
+def _channels(database: Database, given: Side) -> tuple[Channels, ...]:
+    flag, count = given.flag_prefix, len(given.source_attribute)
 
-    def spread(name: str) -> tuple[Any, ...]:
-        return _spread(f"--tdb_{side}_{name}", flags.get(f"tdb_{side}_{name}"), len(sources))
+    def spread(name: str, values: Sequence[Any] | None) -> tuple[Any, ...]:
+        return _spread(f"--{flag}{name}", values, count)
 
-    names, flanks, minima, maxima = spread("datasets"), spread("flank"), spread("min"), spread("max")
-    aggregations, transformations = spread("aggregation"), spread("transformation")
-    bins = spread("bin") if side == "output" else (None,) * len(sources)
+    names, flanks = spread("datasets", given.datasets), spread("flank", given.flank)
+    minima, maxima = spread("min", given.min), spread("max", given.max)
+    aggregations = spread("aggregation", given.aggregation)
+    transformations = spread("transformation", given.transformation)
+    bins = spread("bin", given.bin) if isinstance(given, Outputs) else (None,) * count
     result = []
-    for i, source in enumerate(sources):
-        _known(f"--tdb_{side}_aggregation", aggregations[i], AGGREGATIONS)
-        _known(f"--tdb_{side}_transformation", transformations[i], TRANSFORMATIONS)
+    for i, source in enumerate(given.source_attribute):
+        _known(f"--{flag}aggregation", aggregations[i], AGGREGATIONS)
+        _known(f"--{flag}transformation", transformations[i], TRANSFORMATIONS)
         if flanks[i] is None or flanks[i] < 1:
-            raise InputError(f"--tdb_{side}_flank {flanks[i]}: expected a number of bp above 0")
+            raise InputError(f"--{flag}flank {flanks[i]}: expected a number of bp above 0")
         attributes = tuple(source.split(","))
         if attributes == (SEQUENCE_SOURCE,):
-            if side == "output":
+            if given.side == "output":
                 raise InputError("--tdb_output_source_attribute seq: the sequence can be an input only")
             if aggregations[i] or transformations[i]:
                 raise InputError("--tdb_input_aggregation, --tdb_input_transformation: expected None for seq")
@@ -225,7 +230,7 @@ def _side(database: Database, side: str, flags: Mapping[str, Any]) -> tuple[Chan
                 raise InputError(f"{database.uri}: holds no sequence; ingest one with gen_ingest --ref_fasta")
             result.append(Channels(attributes, (), flanks[i]))
             continue
-        attributes, chosen = _datasets(database, side, attributes, names[i])
+        attributes, chosen = _datasets(database, given.side, attributes, names[i])
         if transformations[i] == "counts_to_logit" and aggregations[i]:
             raise InputError("counts_to_logit turns a profile into logits; expected aggregation None with it")
         _check_bin(bins[i], flanks[i], aggregations[i])

@@ -12,9 +12,13 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
+from db_ingest import settings
 from db_ingest.errors import InputError, KerasgenError
+from db_ingest.settings import Parameter, Setting, none_or
+
+__all__ = ["Command", "CommandByFlag", "Flag", "none_or", "run_group", "start_light"]
 
 log = logging.getLogger("kerasgen")
 
@@ -27,37 +31,17 @@ _S3 = {
 }
 
 
-def none_or(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Turn a converter into one that also takes the word ``None``."""
-
-    def convert(text: str) -> Any:
-        return None if text == "None" else kind(text)
-
-    convert.__name__ = getattr(kind, "__name__", "value")
-    return convert
+def Flag(help: str, type: Any = str, many: bool = False, **others: Any) -> Setting:
+    """A setting of a parameter whose annotation says its type."""
+    parse = None if type in (str, int, float, bool) else type
+    return Setting(
+        help, parse=parse, **{name: cast(Any, tuple(v) if isinstance(v, list) else v) for name, v in others.items()}
+    )
 
 
-@dataclass(frozen=True)
-class Flag:
-    """One flag of a command; its name and its default are the function's parameter.
-
-    Args:
-        help: what it does, units included.
-        type: converter of one word.
-        many: takes one or more words and gives a list.
-        choices: the words allowed, if not any.
-        group: heading it stands under in ``--help``.
-        metavar: placeholder in ``--help``.
-        also: other spellings, e.g. ``-c``.
-    """
-
-    help: str
-    type: Callable[[str], Any] = str
-    many: bool = False
-    choices: Sequence[str] | None = None
-    group: str = "options"
-    metavar: str | None = None
-    also: Sequence[str] = ()
+def _with_flags(function: Callable[..., Any], flags: Mapping[str, Setting]) -> dict[str, Parameter]:
+    declared = settings._parameters_of(function)
+    return {each.name: Parameter(each.name, each.hint, each.default, flags[each.name], each.kind) for each in declared}
 
 
 @dataclass(frozen=True)
@@ -66,26 +50,26 @@ class Command:
 
     Args:
         prog: name on the shell.
-        function: ``"module:function"``; its module must be quick to import.
-        flags: a :class:`Flag` for each parameter of the function, by name.
+        function: ``"module:function"``; its module must be quick to import, and its parameters are settings.
         report: prints what the function returned.
         epilog: examples shown under the flags.
+        flags: the settings of a function whose parameters do not say what they mean.
     """
 
     prog: str
     function: str
-    flags: Mapping[str, Flag]
     report: Callable[[Any], None]
     epilog: str = ""
+    flags: Mapping[str, Setting] | None = None
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
         module, _, name = self.function.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """The function's parameters that are flags, in order."""
-        return dict(inspect.signature(self.load()).parameters)
+    def parameters(self) -> dict[str, Parameter]:
+        """The function's settings, each of which is a flag, in order."""
+        return _with_flags(self.load(), self.flags) if self.flags else settings.parameters(self.load())
 
     def parser(self) -> argparse.ArgumentParser:
         """Build the parser."""
@@ -99,12 +83,11 @@ class Command:
             allow_abbrev=False,
         )
         groups: dict[str, Any] = {"options": parser}
-        for name, parameter in self.parameters().items():
-            flag = self.flags[name]
-            if flag.group not in groups:
-                groups[flag.group] = parser.add_argument_group(flag.group)
-            group = groups[flag.group]
-            _add(group, name, flag, parameter.default)
+        for parameter in self.parameters().values():
+            heading = parameter.setting.group
+            if heading not in groups:
+                groups[heading] = parser.add_argument_group(heading)
+            _add(groups[heading], parameter)
         frame = parser.add_argument_group("every command")
         frame.add_argument("--config", metavar="FILE.yaml", help="read flags by name from YAML; the line overrules it")
         frame.add_argument("--print_config", action="store_true", help="print the resolved flags as YAML and end")
@@ -119,8 +102,8 @@ class Command:
         return parser
 
     def _usage(self) -> str:
-        needed = [name for name, p in self.parameters().items() if p.default is inspect.Parameter.empty]
-        words = [f"--{name} {self.flags[name].metavar or name.upper()}" for name in needed]
+        needed = [parameter for parameter in self.parameters().values() if parameter.required]
+        words = [f"--{parameter.name} {parameter.setting.metavar or parameter.name.upper()}" for parameter in needed]
         return " ".join([self.prog, *words, "[--flag ...]"])
 
     def run(self, argv: Sequence[str] | None = None) -> int:
@@ -252,25 +235,25 @@ def _version() -> str:
     return f"kerasgen {version('kerasgen')}"
 
 
-def _add(group: Any, name: str, flag: Flag, default: Any) -> None:
-    required = default is inspect.Parameter.empty
-    text = flag.help.replace("%", "%%")
-    if isinstance(default, bool) or flag.type is bool:
-        group.add_argument(f"--{name}", *flag.also, action=argparse.BooleanOptionalAction, default=default, help=text)
+def _add(group: Any, parameter: Parameter) -> None:
+    setting, name = parameter.setting, f"--{parameter.name}"
+    text = setting.help.replace("%", "%%")
+    default = None if parameter.required else parameter.default
+    if parameter.switch:
+        group.add_argument(name, *setting.also, action=argparse.BooleanOptionalAction, default=default, help=text)
         return
-    if not required and default is not None:
-        shown = " ".join(str(item) for item in default) if isinstance(default, (list, tuple)) else default
-        text += f" (default: {shown})"
+    shown = f"default: {parameter.shown_default}" if parameter.shown_default else ""
+    said = "; ".join(part for part in (parameter.unit, shown) if part)
     group.add_argument(
-        f"--{name}",
-        *flag.also,
-        type=flag.type,
-        nargs="+" if flag.many else None,
-        choices=flag.choices,
-        metavar=flag.metavar or (None if flag.choices else {int: "N", float: "X"}.get(flag.type, "VALUE")),  # type: ignore[call-overload]
-        default=None if required else default,
-        required=required,
-        help=text,
+        name,
+        *setting.also,
+        type=parameter.parse,
+        nargs="+" if parameter.many else None,
+        choices=setting.choices,
+        metavar=parameter.placeholder,
+        default=default,
+        required=parameter.required,
+        help=f"{text} ({said})" if said else text,
     )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from architectures import ARCHITECTURES
 from db_ingest.cli.frame import Flag, none_or
+from db_ingest.settings import Setting
 
 _DATABASE, _MODEL_DATA, _REGIONS, _SPLIT = "database", "inputs and outputs", "regions", "folds"
 _MODEL, _TRAINING, _RUNNING, _FILES = "model", "training", "running", "files"
 
 
-def _sides(side: str, what: str) -> dict[str, Flag]:
-    def flag(text: str, kind: object = str, metavar: str | None = None) -> Flag:
+def _sides(side: str, what: str) -> dict[str, Setting]:
+    def flag(text: str, kind: object = str, metavar: str | None = None) -> Setting:
         return Flag(text, type=kind, many=True, group=_MODEL_DATA, metavar=metavar)  # type: ignore[arg-type]
 
     prefix = f"tdb_{side}"
@@ -42,7 +43,7 @@ def _sides(side: str, what: str) -> dict[str, Flag]:
     }  # fmt: skip
 
 
-FLAGS: dict[str, Flag] = {
+FLAGS: dict[str, Setting] = {
     "tdb_array": Flag("path or s3:// URI of the database", group=_DATABASE, metavar="URI"),
     "model_prefix": Flag("P of the files written: P.keras, P.json, P.log.csv, P.state/", group=_FILES, metavar="P"),
     **_sides("input", "what each input is made of"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.frame import Command, Flag
-from kerasgen.cli.flags import FLAGS
+from db_ingest.cli.frame import Command
 
 if TYPE_CHECKING:
     from kerasgen.training.bench_loader import LoaderRates
@@ -27,7 +26,6 @@ def _report(result: LoaderRates) -> None:
 COMMAND = Command(
     prog="gen_bench_loader",
     function="kerasgen.training.bench_loader:bench_loader",
-    flags={**FLAGS, "seconds": Flag("that each measurement lasts", float, group="running")},
     report=_report,
     epilog=(
         "Take the flags of a gen_train line, without those about the model. A training step that takes fewer windows a "

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command
-from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.prediction.predict_tdb import PredictionResult
@@ -21,7 +20,6 @@ def _report(result: PredictionResult) -> None:
 COMMAND = Command(
     prog="gen_predict_tdb",
     function="kerasgen.prediction.predict_tdb:predict_tdb",
-    flags=FLAGS,
     report=_report,
     epilog=(
         "All flags about inputs, outputs and regions are taken from the model's bundle; give one only to overrule it. "

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command
-from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.interpretation.attribute import ShapResult
@@ -25,7 +24,6 @@ def _report(result: ShapResult) -> None:
 COMMAND = Command(
     prog="gen_shap",
     function="kerasgen.interpretation.attribute:shap",
-    flags=FLAGS,
     report=_report,
     epilog=(
         "All flags about inputs and regions are taken from the model's bundle; give one only to overrule it. "

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command, CommandByFlag
 from kerasgen import families
-from kerasgen.cli.flags import FLAGS
 from kerasgen.cli.track_flags import AUTOENCODER_FLAGS, TRACK_FLAGS
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ TRACK_MODELS = {
 COMMAND = CommandByFlag(
     prog="gen_train",
     function="kerasgen.training.train:train",
-    flags=FLAGS,
     report=_report,
     by="architecture_spec",
     others=TRACK_MODELS,

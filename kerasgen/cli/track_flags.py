@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from db_ingest.cli.frame import Flag
+from db_ingest.settings import Setting
 from kerasgen.cli.flags import FLAGS
 
 _DATA, _HELD_OUT, _MODEL = "tracks", "held out", "model"
 _TRAINING, _RUNNING, _FILES = "training", "running", "files"
 _ANNOTATION, _PLACE, _PLOTS = "scores", "region", "plots"
 
-TRACK_FLAGS: dict[str, Flag] = {
+TRACK_FLAGS: dict[str, Setting] = {
     **{name: FLAGS[name] for name in ("tdb_array", "architecture_spec", "seed")},
     "model_prefix": Flag("P of the files written: P.keras, P.json, P.log.csv and others", group=_FILES, metavar="P"),
     "celltypes": Flag("datasets to learn from (default: all that have one of the assays)", many=True, group=_DATA,
@@ -95,7 +96,7 @@ TRACK_FLAGS: dict[str, Flag] = {
     "color_by": Flag("column of --metadata to colour by", group=_PLOTS, metavar="COLUMN"),
 }  # fmt: skip
 
-AUTOENCODER_FLAGS: dict[str, Flag] = {
+AUTOENCODER_FLAGS: dict[str, Setting] = {
     **TRACK_FLAGS,
     "train_chroms": Flag("chromosomes to learn from (default: all others)", many=True, group=_HELD_OUT,
                          metavar="CHROM"),

@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
+from db_ingest.settings import Changes, Overrides, Setting, takes_settings
 from kerasgen import backend, bundle
 from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder
@@ -21,6 +22,7 @@ from kerasgen.prediction.predict_tdb import coordinates, resolve, run_model
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
 from kerasgen.sequence import codes_of, dinucleotide_shuffle, one_hot
+from kerasgen.settings import Inputs, LoadModel, Regions, TdbArray
 from kerasgen.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -48,66 +50,74 @@ class ShapResult(NamedTuple):
     completeness: dict[str, float]
 
 
+HEADS = ("both", *dict.fromkeys(kind.name for kind in kinds.KINDS.values()))
+_OVERRIDDEN = (
+    "tdb_input_datasets",
+    "bed_regions",
+    "bed_regions_center",
+    "bed_regions_stranded",
+    "tdb_partition_attribute_for_upsample",
+    "tdb_partition_thresh_for_upsample",
+    "tdb_partition_datasets_for_upsample",
+    "tdb_ambig_attribute",
+    "blacklist",
+)
+
+
+@takes_settings
 def shap(
-    load_model_hdf5: str,
-    out_prefix: str,
+    load_model_hdf5: LoadModel,
+    out_prefix: Annotated[str, Setting("P of the files written: P.shap.h5 and P.HEAD.bw", group="files", metavar="P")],
     *,
-    tdb_array: str | None = None,
-    tdb_input_datasets: Sequence[str | None] | None = None,
-    bed_regions: str | None = None,
-    bed_regions_center: str | None = None,
-    bed_regions_stranded: bool | None = None,
-    tdb_partition_attribute_for_upsample: str | None = None,
-    tdb_partition_thresh_for_upsample: float | None = None,
-    tdb_partition_datasets_for_upsample: Sequence[str] | None = None,
-    tdb_ambig_attribute: str | None = None,
-    blacklist: str | None = None,
-    chroms: Sequence[str] | None = None,
-    max_regions: int | None = None,
-    head: str = "both",
-    task_index: int | None = None,
-    num_refs_per_seq: int = 20,
-    batch_size: int = 4,
-    seed: int = 1234,
+    tdb_array: TdbArray | None = None,
+    changes: Annotated[Changes, Overrides(Inputs, Regions, only=_OVERRIDDEN)],
+    chroms: Annotated[
+        Sequence[str] | None,
+        Setting("chromosomes whose regions are explained (default: all)", group="folds", metavar="CHROM"),
+    ] = None,
+    max_regions: Annotated[
+        int | None,
+        Setting("largest number of regions to explain, spread evenly over all", unit="regions", least=1),
+    ] = None,
+    head: Annotated[str, Setting("which outputs to explain, by the names of their heads", choices=HEADS)] = "both",
+    task_index: Annotated[
+        int | None, Setting("output channel to explain, from 0 (default: the sum over channels)", unit="")
+    ] = None,
+    num_refs_per_seq: Annotated[
+        int, Setting("number of dinucleotide-shuffled references per sequence", unit="references", least=1)
+    ] = 20,
+    batch_size: Annotated[
+        int, Setting("number of sequences per batch", unit="sequences", group="running", least=1)
+    ] = 4,
+    seed: Annotated[
+        int,
+        Setting(
+            "seed of the shuffles; a region's references depend on it and on the region's place alone",
+            unit="",
+            group="running",
+            least=0,
+        ),
+    ] = 1234,
 ) -> ShapResult:
     """Explain a model's predictions on regions by DeepSHAP against dinucleotide-shuffled references.
 
     The counts head is explained through its log counts, the profile head through its mean-centred logits weighted by
-    their softmax, held at the example's. Control inputs stay as they are.
+    their softmax, held at the example's. Control inputs stay as they are. Regions are those the model was trained on
+    unless a setting overrules them.
 
-    Args:
-        load_model_hdf5: ``P.keras``.
-        out_prefix: ``P`` of ``P.shap.h5`` and ``P.<head>.bw``. The HDF5 file holds ``coords (N, 3)`` strings,
-            ``sequence (N, L, 4)`` one-hot, and a group a head: ``hypothetical (N, L, 4)`` and ``observed
-            (N, L)`` float32, ``delta`` and ``difference`` ``(N,)``. Windows read as the reverse complement stay so in
-            the HDF5 file and are turned back in the bigWigs.
-        bed_regions: regions to explain; those the model was trained on by default. The other region parameters are
-            those of :func:`kerasgen.training.train.train`.
-        chroms: chromosomes whose regions are explained; all by default.
-        max_regions: explain at most so many, spread evenly over all.
-        head: ``counts``, ``profile`` or ``both``.
-        task_index: output channel to explain; the sum over channels by default.
-        num_refs_per_seq: references a sequence.
-        batch_size: sequences at a time.
-        seed: of the shuffles; a region's references depend on it and the region's place alone.
+    The HDF5 file holds ``coords (N, 3)`` strings, ``sequence (N, L, 4)`` one-hot, and a group per head:
+    ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32, ``delta`` and ``difference`` ``(N,)``. Windows read as
+    the reverse complement stay so in the HDF5 file and are turned back in the bigWigs.
 
     Raises:
-        InputError: wrong flags, names or files, a head or channel the model lacks, or no region.
+        InputError: wrong settings, names or files, a head or channel the model lacks, or no region.
     """
-    given = dict(locals())
     found = bundle.open_bundle(load_model_hdf5)
-    database, spec, flags = resolve(found, given)
+    database, spec, regions, record = resolve(found, tdb_array, changes)
     if not spec.inputs[0].is_sequence:
         raise InputError(f"{load_model_hdf5}: the first input is not the sequence; there is nothing to explain")
     heads = _heads(spec, head, task_index)
-    for name, value in (
-        ("num_refs_per_seq", num_refs_per_seq),
-        ("batch_size", batch_size),
-        ("max_regions", max_regions),
-    ):
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: expected 1 or more")
-    windows = plan_prediction(database, spec, flags, chroms or database.genome.names).epoch(0)
+    windows = plan_prediction(database, spec, regions, chroms or database.genome.names, seed=seed).epoch(0)
     if max_regions is not None and len(windows.centre) > max_regions:
         windows = windows.take(np.linspace(0, len(windows.centre) - 1, max_regions).astype(int))
     builder = BatchBuilder(database, spec)
@@ -117,12 +127,23 @@ def shap(
     backend.load()
     model = found.load_model()
     path = Path(f"{out_prefix}.shap.h5")
+    record |= {
+        "load_model_hdf5": load_model_hdf5,
+        "out_prefix": out_prefix,
+        "chroms": chroms,
+        "max_regions": max_regions,
+        "head": head,
+        "task_index": task_index,
+        "num_refs_per_seq": num_refs_per_seq,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
     with storage.replacing(path) as temporary:
         attributes = {
             "model": str(found.model_path.resolve()),
             "database": database.uri,
             "database_commit": str(database.commit),
-            "flags": json.dumps({**flags, "data_spec": spec.to_json()}),
+            "flags": json.dumps({**record, "data_spec": spec.to_json()}),
             "num_refs_per_seq": num_refs_per_seq,
             "kerasgen": bundle.versions().get("kerasgen", ""),
         }
@@ -152,9 +173,6 @@ def references_of(codes: np.ndarray, windows: Windows, count: int, seed: int) ->
 
 def _heads(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
     """Places of the outputs to explain."""
-    known = ["both", *dict.fromkeys(kind.name for kind in kinds.KINDS.values())]
-    if head not in known:
-        raise InputError(f"--head {head}: expected {', '.join(known[:-1])} or {known[-1]}")
     places: dict[str, int] = {}
     for place, channels in enumerate(spec.outputs):
         places.setdefault(kinds.of(channels).name, place)

@@ -8,14 +8,16 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
+from db_ingest.settings import Changes, Overrides, Setting, takes_settings
 from kerasgen import backend, bundle
 from kerasgen import spec as specs
 from kerasgen.bundle import Bundle
@@ -26,6 +28,7 @@ from kerasgen.loader.sources import Blocks
 from kerasgen.objectives import heads
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
+from kerasgen.settings import BatchSize, Data, Inputs, LoadModel, Outputs, Regions, TdbArray, Values
 from kerasgen.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -37,8 +40,6 @@ _READ_TOGETHER = 4096
 """Windows that are read in one go."""
 
 SUFFIX = ".predictions"
-_FRESH = {"jitter": 0, "bed_regions_jitter": 1}
-"""Settings of training that prediction does not take over."""
 
 
 class PredictionResult(NamedTuple):
@@ -55,69 +56,48 @@ class PredictionResult(NamedTuple):
     bigwigs: list[Path]
 
 
+@takes_settings
 def predict_tdb(
-    load_model_hdf5: str,
-    predictions_and_labels_hdf5: str,
+    load_model_hdf5: LoadModel,
+    predictions_and_labels_hdf5: Annotated[
+        str, Setting("P of P.predictions, the HDF5 file written", group="files", metavar="P")
+    ],
     *,
-    tdb_array: str | None = None,
-    tdb_input_source_attribute: Sequence[str] | None = None,
-    tdb_input_datasets: Sequence[str | None] | None = None,
-    tdb_input_flank: Sequence[int] | None = None,
-    tdb_input_aggregation: Sequence[str | None] | None = None,
-    tdb_input_transformation: Sequence[str | None] | None = None,
-    tdb_input_min: Sequence[float | None] | None = None,
-    tdb_input_max: Sequence[float | None] | None = None,
-    tdb_output_source_attribute: Sequence[str] | None = None,
-    tdb_output_datasets: Sequence[str | None] | None = None,
-    tdb_output_flank: Sequence[int] | None = None,
-    tdb_output_aggregation: Sequence[str | None] | None = None,
-    tdb_output_transformation: Sequence[str | None] | None = None,
-    tdb_output_min: Sequence[float | None] | None = None,
-    tdb_output_max: Sequence[float | None] | None = None,
-    tdb_transformation_pseudocount: float | None = None,
-    strand_map: Sequence[str] | None = None,
-    bed_regions: str | None = None,
-    bed_regions_center: str | None = None,
-    bed_regions_jitter: int | None = None,
-    bed_regions_stranded: bool | None = None,
-    jitter: int | None = None,
-    tdb_partition_attribute_for_upsample: str | None = None,
-    tdb_partition_thresh_for_upsample: float | None = None,
-    tdb_partition_datasets_for_upsample: Sequence[str] | None = None,
-    tdb_ambig_attribute: str | None = None,
-    blacklist: str | None = None,
-    predict_chroms: Sequence[str] | None = None,
-    batch_size: int = 64,
-    seed: int = 1234,
-    bigwig_prefix: str | None = None,
+    tdb_array: TdbArray | None = None,
+    changes: Annotated[Changes, Overrides(Inputs, Outputs, Values, Regions, without=["ambiguous"])],
+    predict_chroms: Annotated[
+        Sequence[str] | None,
+        Setting(
+            "chromosomes to predict on (default: those the model held out for testing)", group="folds", metavar="CHROM"
+        ),
+    ] = None,
+    batch_size: BatchSize = 64,
+    seed: Annotated[int, Setting("seed of jitter and random centres", unit="", group="running", least=0)] = 1234,
+    bigwig_prefix: Annotated[
+        str | None,
+        Setting(
+            "also write P.task_N.predicted.bw and P.task_N.observed.bw (expected and observed counts per base)",
+            group="files",
+            metavar="P",
+        ),
+    ] = None,
 ) -> PredictionResult:
     """Predict on regions and write predictions and labels to one HDF5 file, and to bigWigs if asked.
 
-    Inputs, outputs and regions are those of the model's bundle unless a flag overrules them; centres are not moved
+    Inputs, outputs and regions are those of the model's bundle unless a setting overrules them; centres are not moved
     unless ``jitter`` says so. Regions are predicted once each, on the chromosomes held out for testing by default.
 
-    Args:
-        load_model_hdf5: ``P.keras``.
-        predictions_and_labels_hdf5: the file written is this with ``.predictions`` added: ``coords (N, 3)`` strings
-            (chromosome, centre, strand: ``-`` where read as the reverse complement), ``lab_i`` and ``pred_i`` in the
-            order of the outputs, profiles as counts and logits ``(N, L, T)``, log counts ``(N, T)``, float32.
-        predict_chroms: chromosomes; those held out for testing by default.
-        batch_size: samples a batch.
-        seed: of jitter and random centres.
-        bigwig_prefix: write ``.task_<t>.predicted.bw`` and ``.task_<t>.observed.bw``, expected and observed counts.
-
-    The other parameters are those of :func:`kerasgen.training.train.train`.
+    The file holds ``coords (N, 3)`` strings (chromosome, centre, strand: ``-`` where read as the reverse complement),
+    ``lab_i`` and ``pred_i`` in the order of the outputs, profiles as counts and logits ``(N, L, T)``, log counts
+    ``(N, T)``, float32.
 
     Raises:
-        InputError: wrong flags, names or files, or no region.
+        InputError: wrong settings, names or files, or no region.
     """
-    given = dict(locals())
     found = bundle.open_bundle(load_model_hdf5)
-    database, spec, flags = resolve(found, given)
+    database, spec, regions, record = resolve(found, tdb_array, changes)
     chromosomes = choose_chromosomes(found, database, predict_chroms)
-    if batch_size < 1:
-        raise InputError(f"--batch_size {batch_size}: expected 1 or more")
-    windows = plan_prediction(database, spec, flags, chromosomes).epoch(0)
+    windows = plan_prediction(database, spec, regions, chromosomes, seed=seed).epoch(0)
     builder = BatchBuilder(database, spec)
     if windows.reverse.any():
         builder.check_strands()
@@ -132,32 +112,57 @@ def predict_tdb(
     backend.load()
     model = found.load_model()
     path = Path(predictions_and_labels_hdf5 + SUFFIX)
+    record |= {
+        "load_model_hdf5": load_model_hdf5,
+        "predictions_and_labels_hdf5": predictions_and_labels_hdf5,
+        "predict_chroms": predict_chroms,
+        "batch_size": batch_size,
+        "seed": seed,
+        "bigwig_prefix": bigwig_prefix,
+    }
     with storage.replacing(path) as temporary:
-        _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, flags, chromosomes))
+        _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, record, chromosomes))
         bigwigs = _write_bigwigs(temporary, bigwig_prefix, database, spec, windows, pair) if pair else []
     return PredictionResult(path, len(windows.centre), bigwigs)
 
 
-def resolve(found: Bundle, given: dict[str, Any]) -> tuple[Database, DataSpec, dict[str, Any]]:
-    """The database, data spec and flags of a bundle, with the flags that are given in their place."""
+class Resolved(NamedTuple):
+    """What a prediction or an interpretation works on.
+
+    Args:
+        database: where the bundle says, or the one given.
+        spec: of the model's inputs and outputs.
+        regions: where windows are centred.
+        record: all settings, by the names of their flags.
+    """
+
+    database: Database
+    spec: DataSpec
+    regions: Regions
+    record: dict[str, Any]
+
+
+def resolve(found: Bundle, tdb_array: str | None, changes: Changes) -> Resolved:
+    """The database, data spec and regions of a bundle, with what was given in their place."""
     found.require_windows()
-    flags = {**found.config["run"], **_FRESH}
-    if flags["bed_regions_center"] == "random":
-        flags["bed_regions_center"] = "center"
-    flags.update({name: value for name, value in given.items() if value is not None})
-    if given.get("bed_regions"):
-        flags["tdb_partition_attribute_for_upsample"] = None
-    elif given.get("tdb_partition_attribute_for_upsample"):
-        flags["bed_regions"], flags["bed_regions_stranded"] = None, False
-    database = Database(flags["tdb_array"])
-    changed = {name for name, value in given.items() if value is not None}
-    touched = {n for n in changed if n.startswith("tdb_") and n != "tdb_array" and "partition" not in n}
-    if touched - {"tdb_ambig_attribute"} or "strand_map" in changed:
-        return database, specs.from_flags(database, flags), flags
+    run = found.config["run"]
+    before = Regions.from_flat(run)
+    center = "center" if before.bed_regions_center == "random" else before.bed_regions_center
+    # Settings of training that prediction does not take over.
+    regions = changes.onto(replace(before, bed_regions_center=center, bed_regions_jitter=1, jitter=0))
+    if "bed_regions" in changes:
+        regions = replace(regions, tdb_partition_attribute_for_upsample=None)
+    elif "tdb_partition_attribute_for_upsample" in changes:
+        regions = replace(regions, bed_regions=None, bed_regions_stranded=False)
+    data = changes.onto(Data.from_flat(run))
+    database = Database(tdb_array or run["tdb_array"])
+    record = {**run, **data.flat(), **regions.flat(), "tdb_array": tdb_array or run["tdb_array"]}
+    if changes.touches(Data):
+        return Resolved(database, specs.from_settings(database, data), regions, record)
     for channels in (*found.spec.inputs, *found.spec.outputs):
         if not channels.is_sequence:
             channels.tracks(database)
-    return database, found.spec, flags
+    return Resolved(database, found.spec, regions, record)
 
 
 def choose_chromosomes(found: Bundle, database: Database, named: Sequence[str] | None) -> list[str]:

@@ -10,11 +10,11 @@ import numpy as np
 from db_ingest import intervals
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome
+from db_ingest.settings import require_choice
 from kerasgen.regions.windows import Loci
+from kerasgen.settings import CENTRES
 
 log = logging.getLogger("kerasgen")
-
-CENTRES = ("summit", "center", "random", "edges")
 
 
 def from_bed(
@@ -44,8 +44,7 @@ def from_bed(
     """
     from db_ingest.formats import bed
 
-    if center not in CENTRES:
-        raise InputError(f"--bed_regions_center {center}: expected one of {', '.join(CENTRES)}")
+    require_choice("bed_regions_center", center, CENTRES)
     table = bed.read(path, genome)
     wanted = np.isin(table.chromosome, [genome.index(name) for name in chromosomes])
     if not wanted.any():

@@ -12,10 +12,11 @@ from db_ingest.layout.codes import UNKNOWN_BASE
 from db_ingest.layout.genome import Genome
 from kerasgen.database import Database
 from kerasgen.regions.threshold import Block, blocks, joined, spans_of, streamed
+from kerasgen.settings import GC_LEVELS
 
 STRIDE = 64
 """Distance of the centres whose GC content is kept, bp."""
-LEVELS = 200
+LEVELS = GC_LEVELS
 """GC content is kept as the level ``1 + floor(GC * LEVELS)``, the last for GC of 1 too."""
 _ONES = np.uint64(0x0101010101010101)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome, shorten_names
+from kerasgen.settings import Folds
 
 _HUMAN = ("1", "2 19", "3 20", "6 13 22", "5 16 Y", "4 15 21", "7 14 18", "11 17 X", "9 12", "8 10")
 _MOUSE = ("1", "2 19", "3", "6 13", "5 16 Y", "4 15", "7 14 18", "11 17 X", "9 12", "8 10")
@@ -55,36 +56,31 @@ def published(genome: str, fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]
     return folds[fold], folds[(fold + step) % len(folds)]
 
 
-def split(
-    chromosomes: Genome,
-    *,
-    genome: str | None = None,
-    fold: int | None = None,
-    train_chroms: Sequence[str] | None = None,
-    validation_chroms: Sequence[str] | None = None,
-    test_chroms: Sequence[str] | None = None,
-    validates: bool = True,
-) -> Split:
+def split(chromosomes: Genome, given: Folds, *, validates: bool = True) -> Split:
     """Divide a genome's chromosomes.
 
     With a published fold, all that neither tests nor validates trains, chrM and unplaced contigs excepted. With lists,
     the training chromosomes default to all the others, the test chromosomes to all that neither trains nor validates.
-    Where nothing is chosen by validation (``validates``), lists need not name its chromosomes.
+
+    Args:
+        chromosomes: the genome's.
+        given: a published fold, or lists.
+        validates: whether something is chosen by validation; else lists need not name its chromosomes.
 
     Raises:
         InputError: no split given, both kinds given, an unknown chromosome, or one named in two parts.
     """
     lists: Mapping[str, Sequence[str] | None] = {
-        "--train_chroms": train_chroms,
-        "--validation_chroms": validation_chroms,
-        "--test_chroms": test_chroms,
+        "--train_chroms": given.train_chroms,
+        "--validation_chroms": given.validation_chroms,
+        "--test_chroms": given.test_chroms,
     }
-    given = [name for name, value in lists.items() if value]
+    genome, fold = given.genome, given.fold
     if fold is not None or genome is not None:
         if fold is None or genome is None:
             raise InputError("--fold and --genome go together")
-        if given:
-            raise InputError(f"give either --fold and --genome or {given[0]}, not both")
+        if listed := [name for name, value in lists.items() if value]:
+            raise InputError(f"give either --fold and --genome or {listed[0]}, not both")
         test, validation = published(genome, fold)
         everything = {name for part in FOLDS[genome] for name in part}
         train = tuple(n for n in chromosomes.names if n in everything and n not in test and n not in validation)
@@ -100,11 +96,11 @@ def split(
                     f"{shorten_names(chromosomes.names)}"
                 )
         return result
-    if validates and not validation_chroms:
+    if validates and not given.validation_chroms:
         raise InputError("give --fold and --genome, or --validation_chroms (and --train_chroms, --test_chroms)")
     parts: dict[str, str] = {}
-    for flag, listed in lists.items():
-        for name in listed or ():
+    for flag, some in lists.items():
+        for name in some or ():
             if name not in chromosomes:
                 raise InputError(f"{flag} {name}: not in the genome, which has {shorten_names(chromosomes.names, 20)}")
             if name in parts:
@@ -112,8 +108,8 @@ def split(
             parts[name] = flag
     named = set(parts)
     rest = tuple(name for name in chromosomes.names if name not in named)
-    train = tuple(train_chroms) if train_chroms else rest
-    test = tuple(test_chroms) if test_chroms else (rest if train_chroms else ())
+    train = tuple(given.train_chroms or rest)
+    test = tuple(given.test_chroms or (rest if given.train_chroms else ()))
     if not train:
         raise InputError("no chromosome is left to train on")
-    return Split(train, tuple(validation_chroms or ()), test)
+    return Split(train, tuple(given.validation_chroms or ()), test)

@@ -1,11 +1,11 @@
-"""From the flags about regions and folds to the plans of training, validation and prediction."""
+"""From the settings of regions and folds to the plans of training, validation and prediction."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from db_ingest.layout.genome import TILE, Genome
 from kerasgen.database import Database
 from kerasgen.regions import bed as bed_regions
 from kerasgen.regions import folds
-from kerasgen.regions import settings as region_flags
 from kerasgen.regions import windows as regions
 from kerasgen.regions.folds import Split
 from kerasgen.regions.threshold import partition
 from kerasgen.regions.windows import Bases, Loci, Peaks, Plan, Source
+from kerasgen.settings import Background, Regions, Samples
 from kerasgen.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class _Part(NamedTuple):
     Args:
         database: holds genome and tracks.
         spec: of the model.
-        flags: those of ``gen_train``, by name.
+        regions: where windows are centred.
         chromosomes: of the part.
         name: what messages call it.
     """
 
     database: Database
     spec: DataSpec
-    flags: Mapping[str, Any]
+    regions: Regions
     chromosomes: Sequence[str]
     name: str
 
@@ -73,78 +73,98 @@ class _Excluded(NamedTuple):
     background: Reasons
 
 
-def plan_training(database: Database, spec: DataSpec, flags: Mapping[str, Any]) -> tuple[Split, Plan, Plan]:
+def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple[Split, Plan, Plan]:
     """The split by chromosome, and the plans of training and validation; what they are made of is logged.
 
     Args:
         database: holds the genome, peaks and ambiguous regions.
         spec: its widest output is what the blacklist must not touch.
-        flags: those of ``gen_train``, by name.
+        samples: which windows are drawn.
 
     Raises:
-        InputError: wrong flags, or a part without regions or background.
+        InputError: wrong settings, or a part without regions or background.
     """
-    region_flags.check(database, flags)
-    split = folds.split(
-        database.genome,
-        genome=flags["genome"],
-        fold=flags["fold"],
-        train_chroms=flags["train_chroms"],
-        validation_chroms=flags["validation_chroms"],
-        test_chroms=flags["test_chroms"],
-    )
+    samples.require_consistent()
+    if samples.negatives.background == "gc_matched" and not database.has_sequence:
+        raise InputError(
+            f"--background gc_matched: {database.uri} holds no sequence; ingest one with gen_ingest --ref_fasta"
+        )
+    split = folds.split(database.genome, samples.folds)
+    sampling = samples.sampling
     training = _plan(
-        _Part(database, spec, flags, split.train, "training"),
-        share=region_flags.ratio("upsample_ratio_list_train", flags),
-        count=flags["num_train"],
-        seed=flags["seed"],
-        revcomp=flags["revcomp"],
+        _Part(database, spec, samples.regions, split.train, "training"),
+        samples,
+        share=sampling.share("train"),
+        count=sampling.num_train,
+        seed=samples.seed,
+        revcomp=sampling.revcomp,
     )
     # Another seed, or validation would jitter with the draws of the first epoch.
     validation = _plan(
-        _Part(database, spec, flags, split.validation, "validation"),
-        share=region_flags.ratio("upsample_ratio_list_eval", flags),
-        count=flags["num_valid"],
-        seed=flags["seed"] + 1,
+        _Part(database, spec, samples.regions, split.validation, "validation"),
+        samples,
+        share=sampling.share("eval"),
+        count=sampling.num_valid,
+        seed=samples.seed + 1,
         fixed=True,
     )
     return split, training, validation
 
 
-def plan_prediction(database: Database, spec: DataSpec, flags: Mapping[str, Any], chromosomes: Sequence[str]) -> Plan:
-    """Every region of some chromosomes once, in order; peaks of the database at their middle."""
-    region_flags.check_regions(flags)
-    part = _Part(database, spec, flags, chromosomes, "prediction")
-    if flags["bed_regions"] is None and flags["jitter"]:
+def plan_prediction(
+    database: Database, spec: DataSpec, given: Regions, chromosomes: Sequence[str], *, seed: int
+) -> Plan:
+    """Every region of some chromosomes once, in order; peaks of the database at their middle.
+
+    Args:
+        database: holds the genome, peaks and ambiguous regions.
+        spec: of the model.
+        given: where windows are centred.
+        chromosomes: those to predict on.
+        seed: of jitter and random centres.
+
+    Raises:
+        InputError: wrong settings, or no region.
+    """
+    given.require_consistent()
+    part = _Part(database, spec, given, chromosomes, "prediction")
+    if given.bed_regions is None and given.jitter:
         raise InputError("--jitter goes with --bed_regions; peaks of the database are predicted at their middle")
-    given = _stretches(part) if flags["bed_regions"] is None else _from_bed(part)
+    stretches = _stretches(part) if given.bed_regions is None else _from_bed(part, given.bed_regions)
     excluded = _excluded(part)
-    found = _restrict(part, given, excluded.regions, by_base=True)
-    if _left_out(given, excluded.regions):
-        log.info("regions: %s", _told(given, found, excluded))
-    return Plan(_middles(found) if isinstance(found, Bases) else found, seed=flags["seed"], fixed=True)
+    found = _restrict(part, stretches, excluded.regions, by_base=True)
+    if _left_out(stretches, excluded.regions):
+        log.info("regions: %s", _told(stretches, found, excluded))
+    return Plan(_middles(found) if isinstance(found, Bases) else found, seed=seed, fixed=True)
 
 
 def _plan(
-    part: _Part, *, share: float, count: int | None, seed: int, revcomp: bool = False, fixed: bool = False
+    part: _Part,
+    samples: Samples,
+    *,
+    share: float,
+    count: int | None,
+    seed: int,
+    revcomp: bool = False,
+    fixed: bool = False,
 ) -> Plan:
-    flags = part.flags
-    by_base = region_flags.by_base(flags)
-    given = _stretches(part) if flags["bed_regions"] is None or by_base else _from_bed(part)
+    by_base, bed = samples.by_base, part.regions.bed_regions
+    given = _stretches(part) if bed is None or by_base else _from_bed(part, bed)
     excluded = _excluded(part)
-    usable = _restrict(part, given, excluded.regions, by_base, flags["jitter"])
-    composition = _composition(part, excluded, usable, has_background=share < 1, seed=seed)
-    positives = _restrict(part, given, excluded.regions, by_base, flags["jitter"])
+    usable = _restrict(part, given, excluded.regions, by_base, part.regions.jitter)
+    composition = _composition(part, samples, excluded, usable, has_background=share < 1, seed=seed)
+    # Again, now that the composition has added the centres with too many N to those excluded.
+    positives = _restrict(part, given, excluded.regions, by_base, part.regions.jitter)
     background, what = None, ""
     if share < 1:
-        background, what = _background(part, given.regions, excluded.background, composition)
+        background, what = _background(part, samples.negatives, given.regions, excluded.background, composition)
     plan = Plan(
         positives=positives,
         background=background,
         positive_share=share,
         count=count,
         revcomp=revcomp,
-        oriented=flags["bed_regions_stranded"],
+        oriented=part.regions.bed_regions_stranded,
         seed=seed,
         fixed=fixed,
     )
@@ -154,27 +174,28 @@ def _plan(
     return plan
 
 
-def _from_bed(part: _Part) -> Loci:
-    flags = part.flags
+def _from_bed(part: _Part, path: str) -> Loci:
+    given = part.regions
     return bed_regions.from_bed(
-        flags["bed_regions"],
+        path,
         part.genome,
         part.chromosomes,
-        center=flags["bed_regions_center"],
-        draws=flags["bed_regions_jitter"],
-        jitter=flags["jitter"],
-        stranded=flags["bed_regions_stranded"],
+        center=given.bed_regions_center,
+        draws=given.bed_regions_jitter,
+        jitter=given.jitter,
+        stranded=given.bed_regions_stranded,
     )
 
 
 def _stretches(part: _Part) -> Bases:
     """The bases of the regions: where the attribute reaches its threshold, or inside a region of the BED file."""
-    database, flags = part.database, part.flags
-    if flags["bed_regions"] is not None:
-        path = flags["bed_regions"]
-        return Bases(part.genome, bed_regions.from_bed(path, part.genome, part.chromosomes, center="random").regions)
-    attribute, threshold = flags["tdb_partition_attribute_for_upsample"], flags["tdb_partition_thresh_for_upsample"]
-    datasets = flags["tdb_partition_datasets_for_upsample"] or _datasets_with(part, attribute)
+    database, given = part.database, part.regions
+    if given.bed_regions is not None:
+        inside = bed_regions.from_bed(given.bed_regions, part.genome, part.chromosomes, center="random").regions
+        return Bases(part.genome, inside)
+    attribute, threshold = given.tdb_partition_attribute_for_upsample, given.tdb_partition_thresh_for_upsample
+    assert attribute is not None
+    datasets = given.tdb_partition_datasets_for_upsample or _datasets_with(part, attribute)
     spans = partition(database, attribute, datasets, threshold, part.chromosomes)
     if len(spans[0]) == 0:
         raise InputError(
@@ -199,8 +220,7 @@ def _restrict(part: _Part, given: Loci | Bases, reasons: Reasons, by_base: bool,
             given.genome, regions.lengthened(given.genome, given.spans, jitter), excluded, given.regions
         )
     if len(found) == 0:
-        flag = "bed_regions" if part.flags["bed_regions"] is not None else "tdb_partition_attribute_for_upsample"
-        raise InputError(f"--{flag} {part.flags[flag]}: no region is left on {part.where}{_left_out(given, reasons)}")
+        raise InputError(f"{part.regions.source}: no region is left on {part.where}{_left_out(given, reasons)}")
     return found
 
 
@@ -214,30 +234,30 @@ def _middles(bases: Bases) -> Loci:
 def _excluded(part: _Part) -> _Excluded:
     from db_ingest.formats import bed
 
-    genome, flank, flags = part.genome, part.spec.widest_output, part.flags
+    genome, flank = part.genome, part.spec.widest_output
     whole = regions.chromosome_spans(genome, part.chromosomes)
     ends = intervals.subtract(whole, _solid(whole[0] + flank, whole[1] - flank))
     found = _Excluded({}, {"at the end of a chromosome": ends})
-    if flags["blacklist"] is not None:
-        listed = bed.read(flags["blacklist"], genome, summit="none").spans(genome)
+    if part.regions.blacklist is not None:
+        listed = bed.read(part.regions.blacklist, genome, summit="none").spans(genome)
         found.regions["blacklisted"] = found.background["blacklisted"] = regions.touching(genome, listed, flank)
-    attribute = flags["tdb_ambig_attribute"]
+    attribute = part.regions.tdb_ambig_attribute
     if attribute is not None:
         marked = partition(part.database, attribute, _datasets_with(part, attribute), 1, part.chromosomes)
         near = regions.touching(genome, marked, flank)
-        found.regions["ambiguous"] = near if flags["ambiguous"] == "window" else marked
+        found.regions["ambiguous"] = near if part.regions.ambiguous == "window" else marked
         found.background["ambiguous"] = near
     return found
 
 
 def _composition(
-    part: _Part, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
+    part: _Part, samples: Samples, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
 ) -> Composition | None:
     """Count the bases of input windows; centres with too many N join those excluded."""
     from kerasgen.regions.composition import crowded, scan
 
-    genome, most = part.genome, part.flags["max_n_fraction"]
-    is_matched = has_background and part.flags["background"] == "gc_matched"
+    genome, most = part.genome, samples.sampling.max_n_fraction
+    is_matched = has_background and samples.negatives.background == "gc_matched"
     if not part.database.has_sequence or not (is_matched or most < 1):
         return None
     flank = part.input_flank
@@ -257,33 +277,32 @@ def _composition(
 
 
 def _background(
-    part: _Part, around: intervals.Spans, reasons: Reasons, composition: Composition | None
+    part: _Part, given: Background, around: intervals.Spans, reasons: Reasons, composition: Composition | None
 ) -> tuple[Source, str]:
     """What the rest of the samples is drawn from, and that in words."""
-    genome, flags = part.genome, part.flags
+    genome = part.genome
     reasons = {"touching a region": regions.touching(genome, around, part.spec.widest_output), **reasons}
     excluded = _union(reasons)
-    if flags["background"] == "bed":
-        path = flags["background_bed"]
-        given = bed_regions.from_bed(path, genome, part.chromosomes)
-        kept = given.keep(~given.touches(excluded))
+    if given.background_bed is not None:
+        path = given.background_bed
+        listed = bed_regions.from_bed(path, genome, part.chromosomes)
+        kept = listed.keep(~listed.touches(excluded))
         if len(kept) == 0:
-            raise InputError(f"--background_bed {path}: none is left on {part.where}{_left_out(given, reasons)}")
-        return kept, f"from {len(kept):,} of {len(given):,} regions of {path}{_left_out(given, reasons)}"
+            raise InputError(f"--background_bed {path}: none is left on {part.where}{_left_out(listed, reasons)}")
+        return kept, f"from {len(kept):,} of {len(listed):,} regions of {path}{_left_out(listed, reasons)}"
     whole = regions.chromosome_spans(genome, part.chromosomes)
     allowed = intervals.subtract(whole, excluded)
     if len(allowed[0]) == 0:
         raise InputError(f"no background is left on {part.where}{_left_out(Bases(genome, whole), reasons)}")
-    if flags["background"] == "random":
+    if given.background == "random":
         return Bases(genome, allowed), f"random among {_bases(allowed):,} bases"
     assert composition is not None
-    return _matched(part, allowed, composition)
+    return _matched(part, given.gc_tolerance, allowed, composition)
 
 
-def _matched(part: _Part, allowed: intervals.Spans, composition: Composition) -> tuple[Source, str]:
+def _matched(part: _Part, tolerance: float, allowed: intervals.Spans, composition: Composition) -> tuple[Source, str]:
     from kerasgen.regions.gc_matched import gc_matched
 
-    tolerance = part.flags["gc_tolerance"]
     background, found = gc_matched(part.genome, allowed, composition.levels, composition.gc, tolerance)
     if len(background) == 0:
         raise InputError(

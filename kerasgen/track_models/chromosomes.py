@@ -47,7 +47,7 @@ class Learned:
             InputError: nothing to resume, another training, or something that would be replaced silently.
         """
         prefix, run = str(flags["model_prefix"]), {**flags, **circumstances}
-        if not checkpoint.resuming(flags, FILE):
+        if not checkpoint.resuming(prefix, resume=flags["resume"], overwrite=flags["overwrite"], state=FILE):
             return cls(prefix, run)
         path = bundle.path_of(prefix, "state") / FILE
         checkpoint.require_state(prefix, path)

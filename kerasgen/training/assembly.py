@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import Source
 from kerasgen.objectives import heads
 from kerasgen.regions.windows import Plan
+from kerasgen.settings import Losses, Model
 from kerasgen.spec import DataSpec
 from kerasgen.training import devices
 from kerasgen.training.params import read_params, typed
@@ -76,10 +77,11 @@ def assemble(build: Callable[[], keras.Model], spec: DataSpec, *, precision: str
     return Assembly(trained, inner, plain)
 
 
-def family(name: str, file: str | None) -> tuple[ModuleType, dict[str, Any]]:
-    """The module of ``--architecture_spec`` or ``--architecture_from_file``, and what a bundle says of it."""
+def family(chosen: Model) -> tuple[ModuleType, dict[str, Any]]:
+    """The module of a model's family, and what a bundle says of it."""
     import architectures
 
+    name, file = chosen.architecture_spec, chosen.architecture_from_file
     try:
         if file is not None:
             return architectures.from_file(file), {"file": str(Path(file).resolve())}
@@ -88,40 +90,36 @@ def family(name: str, file: str | None) -> tuple[ModuleType, dict[str, Any]]:
         raise InputError(f"--architecture_{'from_file' if file else 'spec'}: {error}") from error
 
 
-def configure(
-    module: ModuleType, spec: DataSpec, params: Sequence[str] | None, weights: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The architecture's config, and the loss weights, which a params file of kerasAC's may hold too."""
+def configure(module: ModuleType, spec: DataSpec, params: Sequence[str] | None, losses: Losses) -> tuple[Any, Losses]:
+    """The architecture's config, and the losses, whose weights a params file of kerasAC's may hold too."""
     known = {f.name: f for f in fields(module.Config)}
     chosen: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
     for name, (text, place) in read_params(params or ()).items():
-        if name in weights:
-            weights[name] = text
+        if name in LOSS_WEIGHTS:
+            weights[name] = typed(place, name, text, getattr(Losses(), name))
             continue
         if name not in known:
-            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *weights])}")
+            raise InputError(f"{place}: unknown parameter {name!r}; known are {', '.join([*known, *LOSS_WEIGHTS])}")
         chosen[name] = typed(place, name, text, getattr(known[name], "default", None))
     inputs = [channels.shape for channels in spec.inputs]
     outputs = [OutputShape(head.channels.shape, head.kind, head.channels.bin) for head in heads.all_of(spec.outputs)]
     try:
-        return module.Config.from_data(inputs, outputs, **chosen), weights
+        return module.Config.from_data(inputs, outputs, **chosen), replace(losses, **weights)
     except (ValueError, TypeError) as error:
         raise InputError(f"the architecture cannot be built: {error}") from error
 
 
-def resolve_weights(
-    builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, weights: dict[str, Any]
-) -> list[float]:
+def resolve_weights(builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, losses: Losses) -> list[float]:
     """One weight per output.
 
     ``auto`` is 1 for a likelihood, and for a squared error beside a profile a tenth of the median total count of a
     training window (kerasAC's formula).
     """
     try:
-        profile = float(weights["profile_loss_weight"])
-        counts = None if weights["counts_loss_weight"] == "auto" else float(weights["counts_loss_weight"])
+        counts = None if losses.counts_loss_weight == "auto" else float(losses.counts_loss_weight)
     except ValueError as error:
-        raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
+        raise InputError(f"--counts_loss_weight: {error}; expected a number or auto") from error
     found = heads.all_of(spec.outputs)
     place = heads.place_of(spec.outputs, "profile")
     automatic = 1.0
@@ -139,7 +137,7 @@ def resolve_weights(
         held.close()
         automatic = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
         log.info("counts loss weight: %.3g", automatic)
-    weights_of = {"profile_loss_weight": profile, "counts_loss_weight": counts}
+    weights_of = {"profile_loss_weight": losses.profile_loss_weight, "counts_loss_weight": counts}
     chosen = [weights_of[head.weight_name] for head in found]
     return [
         (automatic if head.is_weighed_by_counts else 1.0) if weight is None else weight

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from db_ingest.ahead import ahead
-from db_ingest.errors import InputError
+from db_ingest.settings import Setting, takes_settings
 from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder
@@ -18,16 +17,9 @@ from kerasgen.loader.cells import Store
 from kerasgen.loader.sources import Source, choose, require_local_folder
 from kerasgen.regions.plan import plan_training
 from kerasgen.regions.windows import Plan
-from kerasgen.training.train import train
+from kerasgen.settings import Data, Loading, Samples, TdbArray
 
 log = logging.getLogger("kerasgen")
-
-_ABOUT_MODELS = {
-    "model_prefix", "architecture_spec", "architecture_from_file", "model_params", "counts_loss_weight",
-    "profile_loss_weight", "epochs", "learning_rate", "lr_schedule", "patience", "patience_lr", "max_queue_size",
-    "num_gpus", "precision", "jit_compile", "tensorboard", "tensorboard_logdir", "state_every", "resume", "overwrite",
-}  # fmt: skip
-_PARAMETERS = {name: each for name, each in inspect.signature(train).parameters.items() if name not in _ABOUT_MODELS}
 
 
 class Rate(NamedTuple):
@@ -68,36 +60,41 @@ class LoaderRates(NamedTuple):
     limit: str
 
 
-def bench_loader(*, seconds: float = 3.0, **flags: Any) -> LoaderRates:
+@takes_settings
+def bench_loader(
+    *,
+    tdb_array: TdbArray,
+    data: Data,
+    samples: Samples,
+    loading: Loading,
+    seconds: Annotated[float, Setting("duration of each measurement", unit="seconds", group="running", above=0)] = 3.0,
+) -> LoaderRates:
     """Make the batches that ``gen_train`` would train on with the same flags, and measure how fast they come.
-
-    Args:
-        seconds: that each measurement lasts.
-        flags: those of ``gen_train`` about data, regions, folds and threads, by name.
 
     Raises:
         InputError: as ``gen_train`` does for the same flags.
     """
-    flags = {name: each.default for name, each in _PARAMETERS.items()} | flags
-    for name, value in flags.items():
-        if name not in _PARAMETERS or value is inspect.Parameter.empty:
-            raise TypeError(f"bench_loader(): {name!r} is {'missing' if name in _PARAMETERS else 'not a parameter'}")
-    if seconds <= 0 or flags["batch_size"] < 1 or flags["threads"] < 1:
-        raise InputError("--seconds: expected more than 0; --batch_size, --threads: 1 or more")
-    database = Database(str(flags["tdb_array"]))
-    spec = specs.from_flags(database, flags)
-    builder = BatchBuilder(database, spec, codes=flags["device_one_hot"])
-    plan = plan_training(database, spec, flags)[1]
+    database = Database(tdb_array)
+    spec = specs.from_settings(database, data)
+    builder = BatchBuilder(database, spec, codes=loading.device_one_hot)
+    plan = plan_training(database, spec, samples)[1]
     began = time.perf_counter()
-    require_local_folder(flags["cache_dir"])
-    held = {name: flags[name] for name in ("cache_gb", "cache_dir", "threads")}
-    source = choose(database, builder.needs, plan, **held, what="training batches")
-    batch = _first(builder, source, plan, min(flags["batch_size"], len(plan)))
+    require_local_folder(loading.cache_dir)
+    source = choose(
+        database,
+        builder.needs,
+        plan,
+        cache_gb=loading.cache_gb,
+        cache_dir=loading.cache_dir,
+        threads=loading.threads,
+        what="training batches",
+    )
+    batch = _first(builder, source, plan, min(loading.batch_size, len(plan)))
     start_up = time.perf_counter() - began
     size = len(batch[0])
     share = sum(array.nbytes for array in batch) / size
     rates = []
-    for threads in sorted({1, flags["threads"]}):
+    for threads in sorted({1, loading.threads}):
         log.info("measuring batches with %d thread(s)", threads)
         made = _rate(_batches(builder, source, plan, size, threads), seconds)
         copied = _rate(_by_threads(_copy_of(batch), _forever(), threads), seconds)
@@ -116,15 +113,6 @@ def bench_loader(*, seconds: float = 3.0, **flags: Any) -> LoaderRates:
         peak_gb=_peak_bytes() / 1e9,
         limit=_limit(rates, bool(source.nbytes)),
     )
-
-
-# The command's flags are the parameters of its function; these are gen_train's, with its defaults.
-bench_loader.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [
-        *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in _PARAMETERS.values()),
-        inspect.signature(bench_loader).parameters["seconds"],
-    ]
-)
 
 
 def _first(builder: BatchBuilder, source: Source, plan: Plan, size: int) -> Arrays:

@@ -24,6 +24,7 @@ from db_ingest.progress import progress as show_progress
 from kerasgen import bundle
 from kerasgen.loader.dataset import BatchGenerator
 from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
+from kerasgen.settings import Optimisation
 from kerasgen.training import devices
 from kerasgen.training import state as checkpoint
 from kerasgen.training.assembly import Assembly
@@ -45,8 +46,9 @@ class Fitting:
         batches: ``(epoch, first_batch)`` -> the epoch's batches.
         validation: the fixed validation batches; a short one is filled up to the size of the others.
         document: contents of ``P.json``; the best metrics are added.
-        run: flags kept with the state.
-        epochs, patience, patience_lr, learning_rate, lr_schedule, state_every: flags of ``gen_train``.
+        run: settings kept with the state.
+        optimisation: how long and how fast the model learns.
+        state_every: batches between two states; 0: states at epoch ends only.
         num_gpus: devices that share each batch.
         advice: what to do if training waits for data.
         callbacks: further Keras callbacks.
@@ -61,11 +63,7 @@ class Fitting:
     validation: BatchGenerator
     document: dict[str, Any]
     run: dict[str, Any]
-    epochs: int
-    patience: int
-    patience_lr: int
-    learning_rate: float
-    lr_schedule: str
+    optimisation: Optimisation
     state_every: int
     num_gpus: int
     advice: str
@@ -89,7 +87,7 @@ class Fitting:
             RunError: told to stop by a signal (the state is written first), or the loss is not a number.
         """
         progress = self.progress
-        if progress.epoch < self.epochs and progress.stopped == _all_done(progress.epoch):
+        if progress.epoch < self.optimisation.epochs and progress.stopped == _all_done(progress.epoch):
             progress.stopped = ""
         if self.arrays is not None and progress.batch:
             # The running metrics of each output come into being with the first batch; only then can they be restored.
@@ -97,11 +95,11 @@ class Fitting:
                 self.model.test_on_batch(*batches[0])
         with _stop_signal() as stop, self._closing_next():
             while not progress.stopped:
-                if self.lr_schedule == "cosine":
-                    turn = math.pi * progress.epoch / self.epochs
-                    self._set_learning_rate(self.learning_rate * (1 + math.cos(turn)) / 2)
+                if self.optimisation.lr_schedule == "cosine":
+                    turn = math.pi * progress.epoch / self.optimisation.epochs
+                    self._set_learning_rate(self.optimisation.learning_rate * (1 + math.cos(turn)) / 2)
                 elif progress.epoch == 0:
-                    self._set_learning_rate(self.learning_rate)
+                    self._set_learning_rate(self.optimisation.learning_rate)
                 self._finish_epoch(self._run_epoch(stop))
                 if stop.is_set() and not progress.stopped:
                     raise RunError(f"stopped after epoch {progress.epoch}; the same command with --resume goes on")
@@ -112,7 +110,7 @@ class Fitting:
         samples = len(prefetcher) * prefetcher.batches.batch_size
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         began = time.perf_counter()
-        title = f"epoch {progress.epoch + 1}/{self.epochs}"
+        title = f"epoch {progress.epoch + 1}/{self.optimisation.epochs}"
         with (
             show_progress(title, samples, "samples") as advance,
             prefetcher as training,
@@ -145,7 +143,7 @@ class Fitting:
 
     def begin_next_epoch(self) -> None:
         """Have the next epoch's first batches made while the model is validated."""
-        if self.progress.epoch + 1 < self.epochs:
+        if self.progress.epoch + 1 < self.optimisation.epochs:
             self._next = self._training_batches(self.progress.epoch + 1, 0)
             self._next.begin()
 
@@ -186,22 +184,22 @@ class Fitting:
             bundle.write_model(self.prefix, self.assembly.to_save())
         else:
             progress.lr_wait += 1
-            if self.lr_schedule == "plateau" and progress.lr_wait >= self.patience_lr:
+            if self.optimisation.lr_schedule == "plateau" and progress.lr_wait >= self.optimisation.patience_lr:
                 self._set_learning_rate(max(row["learning_rate"] * LR_FACTOR, LR_MINIMUM))
                 progress.lr_wait = 0
         shown = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.endswith("loss"))
         log.info(
             "epoch %d/%d: %s  %s samples/s, %.0f%% waiting for data%s",
-            row["epoch"], self.epochs, shown, f"{row['samples_per_second']:,.0f}", 100 * row["data_wait"],
+            row["epoch"], self.optimisation.epochs, shown, f"{row['samples_per_second']:,.0f}", 100 * row["data_wait"],
             ", best so far" if improved else "",
         )  # fmt: skip
         if row["data_wait"] > _WAIT_WARNING and not self._warned:
             self._warned = True
             log.warning("training waits for data %.0f%% of the time; %s", 100 * row["data_wait"], self.advice)
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        if progress.epoch - 1 - progress.best_epoch >= self.patience:
-            progress.stopped = f"no better validation loss for {self.patience} epochs"
-        elif progress.epoch >= self.epochs:
+        if progress.epoch - 1 - progress.best_epoch >= self.optimisation.patience:
+            progress.stopped = f"no better validation loss for {self.optimisation.patience} epochs"
+        elif progress.epoch >= self.optimisation.epochs:
             progress.stopped = _all_done(progress.epoch)
         write_log(self.prefix, progress.history)
         best = progress.history[progress.best_epoch]

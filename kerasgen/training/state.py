@@ -18,6 +18,7 @@ import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError, RunError
+from db_ingest.settings import require_new
 from kerasgen import bundle
 
 if TYPE_CHECKING:
@@ -58,20 +59,20 @@ class Progress:
     member: int = 0
 
 
-def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
-    """Whether ``--resume`` is asked for; what is there is not replaced silently.
+def resuming(prefix: str, *, resume: bool, overwrite: bool, state: str = _FILE) -> bool:
+    """Whether to go on with a training; what is there is not replaced silently.
 
     Args:
-        flags: of the training.
+        prefix: ``P`` of the bundle.
+        resume, overwrite: whether ``--resume`` and ``--overwrite`` were given.
         state: the file of ``P.state/`` to resume from; without it the folder is a leftover.
 
     Raises:
         InputError: ``--resume`` with ``--overwrite``, or neither where there is a model or a training to resume.
     """
-    prefix = flags["model_prefix"]
-    if flags["resume"] and flags["overwrite"]:
+    if resume and overwrite:
         raise InputError("give --resume to go on or --overwrite to begin anew, not both")
-    if flags["resume"]:
+    if resume:
         return True
     ways = dict.fromkeys((_FILE, LEARNED), "of another kind of training; --overwrite begins anew")
     ways[state] = "--resume goes on with its training, --overwrite begins anew"
@@ -79,8 +80,7 @@ def resuming(flags: Mapping[str, Any], state: str = _FILE) -> bool:
         *((bundle.path_of(prefix, "state") / name, way) for name, way in ways.items()),
         (bundle.path_of(prefix, "keras"), "--overwrite replaces it"),
     ):
-        if path.exists() and not flags["overwrite"]:
-            raise InputError(f"{path}: exists; {way}")
+        require_new(path, overwrite=overwrite, way=way)
     return False
 
 

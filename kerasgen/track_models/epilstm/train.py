@@ -20,6 +20,7 @@ from db_ingest.errors import InputError
 from kerasgen import backend, bundle
 from kerasgen.database import Database
 from kerasgen.regions import folds
+from kerasgen.settings import Folds
 from kerasgen.track_models.avocado.files import network_path, remove_further
 from kerasgen.track_models.binned import BinnedTracks, from_database
 from kerasgen.track_models.epilstm.frames import Normalisation, Parts, by_chromosomes, by_stretches, named
@@ -105,7 +106,7 @@ def train_epilstm(
     database = Database(str(flags["tdb_array"]))
     conditions = checkpoint.circumstances(database.commit, params.files(model_params or ()))
     state = None
-    if checkpoint.resuming(flags):
+    if checkpoint.resuming(model_prefix, resume=resume, overwrite=overwrite):
         state = checkpoint.load(model_prefix)
         checkpoint.require_same(state[1], flags, conditions, _MAY_CHANGE)
     split = _split(database, train_chroms, validation_chroms, test_chroms)
@@ -323,9 +324,8 @@ def _split(
         return None
     if validates and not validation:
         raise InputError("--validation_chroms: expected some to choose the best epoch by, beside the chromosomes named")
-    return folds.split(
-        database.genome, train_chroms=train, validation_chroms=validation, test_chroms=test, validates=validates
-    )
+    given = Folds(train_chroms=train, validation_chroms=validation, test_chroms=test)
+    return folds.split(database.genome, given, validates=validates)
 
 
 def _read(database: Database, flags: dict[str, Any], split: folds.Split | None) -> tuple[BinnedTracks, Parts]:

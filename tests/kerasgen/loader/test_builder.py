@@ -18,12 +18,13 @@ from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import Memory
 from kerasgen.regions.windows import Bases, Plan, Windows
+from kerasgen.settings import Data
 
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
 
-def flags(**changes: Any) -> dict[str, Any]:
+def flags(**changes: Any) -> Data:
     base: dict[str, Any] = {"tdb_transformation_pseudocount": 1.0, "strand_map": None}
     for side in ("input", "output"):
         for name in ("datasets", "aggregation", "transformation", "min", "max"):
@@ -35,7 +36,7 @@ def flags(**changes: Any) -> dict[str, Any]:
         "tdb_output_flank": [25],
         "tdb_output_datasets": ["rep1"],
     }
-    return {**base, **changes}
+    return Data.from_flat({**base, **changes})
 
 
 def windows_at(database: Database, places: list[tuple[str, int, bool]]) -> Windows:
@@ -69,7 +70,7 @@ places = st.lists(
 def test_batches_equal_a_plain_reading(
     database: Database, simulated: Path, chosen: list, aggregation: str | None, log: bool, memory: bool
 ) -> None:
-    spec = specs.from_flags(
+    spec = specs.from_settings(
         database,
         flags(
             tdb_input_source_attribute=["seq", PLUS],
@@ -84,7 +85,7 @@ def test_batches_equal_a_plain_reading(
     # The single-strand input cannot be turned, so it is read forward only.
     chosen = [(name, centre, False) for name, centre, _ in chosen] if chosen[0][2] else chosen
     if any(reverse for _, _, reverse in chosen):
-        spec = specs.from_flags(
+        spec = specs.from_settings(
             database, flags(tdb_output_source_attribute=[f"{PLUS},{MINUS},{PLUS},{MINUS}"],
                             tdb_output_datasets=["rep1,rep1,rep2,rep2"], tdb_output_aggregation=[aggregation],
                             tdb_output_transformation=["log" if log else None])
@@ -116,7 +117,7 @@ def test_batches_equal_a_plain_reading(
 
 
 def test_batches_are_fresh_arrays(database: Database) -> None:
-    builder = BatchBuilder(database, specs.from_flags(database, flags()))
+    builder = BatchBuilder(database, specs.from_settings(database, flags()))
     windows = windows_at(database, [("chr1", 5000, False), ("chr2", 900, True)])
     first = [a.copy() for a in (*builder.inputs(windows), *builder.outputs(windows))]
     for array in (*builder.inputs(windows), *builder.outputs(windows)):
@@ -126,13 +127,13 @@ def test_batches_are_fresh_arrays(database: Database) -> None:
 
 
 def test_a_strand_without_its_partner_cannot_be_turned(database: Database) -> None:
-    builder = BatchBuilder(database, specs.from_flags(database, flags(tdb_output_source_attribute=[PLUS])))
+    builder = BatchBuilder(database, specs.from_settings(database, flags(tdb_output_source_attribute=[PLUS])))
     with pytest.raises(InputError, match="count_bigwig_plus_5p.*is stranded.*--strand_map"):
         builder.check_strands()
 
 
 def test_a_strand_map_given_overrules_names(database: Database) -> None:
-    spec = specs.from_flags(
+    spec = specs.from_settings(
         database,
         flags(
             tdb_output_source_attribute=[f"{PLUS},idr_peak"],
@@ -144,14 +145,14 @@ def test_a_strand_map_given_overrules_names(database: Database) -> None:
 
 
 def test_unstranded_masks_can_be_turned(database: Database) -> None:
-    builder = BatchBuilder(database, specs.from_flags(database, flags(tdb_output_source_attribute=["idr_peak"])))
+    builder = BatchBuilder(database, specs.from_settings(database, flags(tdb_output_source_attribute=["idr_peak"])))
     builder.check_strands()
     forward, reverse = (builder.outputs(windows_at(database, [("chr1", 2600, r)]))[0] for r in (False, True))
     np.testing.assert_array_equal(forward, reverse[:, ::-1])
 
 
 def test_filters_judge_transformed_values(database: Database) -> None:
-    spec = specs.from_flags(
+    spec = specs.from_settings(
         database,
         flags(
             tdb_output_aggregation=["sum"],
@@ -189,11 +190,11 @@ def test_filters_judge_transformed_values(database: Database) -> None:
 )
 def test_flags_that_make_no_sense_are_refused(database: Database, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        specs.from_flags(database, flags(**changes))
+        specs.from_settings(database, flags(**changes))
 
 
 def test_a_spec_survives_json(database: Database) -> None:
     import json
 
-    spec = specs.from_flags(database, flags(tdb_output_min=[0.5]))
+    spec = specs.from_settings(database, flags(tdb_output_min=[0.5]))
     assert specs.DataSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

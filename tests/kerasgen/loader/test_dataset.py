@@ -19,6 +19,7 @@ from kerasgen.loader.order import Order
 from kerasgen.loader.sources import Blocks, Memory, Source, choose, require_local_folder
 from kerasgen.regions import plan as planning
 from kerasgen.regions.windows import Plan
+from kerasgen.settings import Data, Samples
 
 DEFAULTS = {
     "bed_regions": None, "bed_regions_center": "summit", "bed_regions_jitter": 1, "bed_regions_stranded": False,
@@ -43,8 +44,8 @@ def flags(simulated: Path) -> dict:
 
 
 def make(database: Database, flags: dict, part: int = 1, **options) -> BatchGenerator:
-    spec = specs.from_flags(database, flags)
-    plan = planning.plan_training(database, spec, flags)[part]
+    spec = specs.from_settings(database, Data.from_flat(flags))
+    plan = planning.plan_training(database, spec, Samples.from_flat(flags))[part]
     return BatchGenerator(BatchBuilder(database, spec), plan, options.pop("batch_size", 8), **options)
 
 

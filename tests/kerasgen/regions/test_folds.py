@@ -7,6 +7,7 @@ import pytest
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome
 from kerasgen.regions import folds
+from kerasgen.settings import Folds
 
 HUMAN = Genome(tuple(f"chr{n}" for n in [*range(1, 23), "X", "Y", "M"]), (1000,) * 25)
 ROMAN = "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI M"
@@ -24,7 +25,7 @@ def test_every_chromosome_is_tested_once_and_only_once(genome: str) -> None:
     [(0, {"chr1"}, {"chr8", "chr10"}), (4, {"chr5", "chr16", "chrY"}, {"chr6", "chr13", "chr22"})],
 )
 def test_human_folds_are_the_published_ones(fold: int, test: set, validation: set) -> None:
-    split = folds.split(HUMAN, genome="hg38", fold=fold)
+    split = folds.split(HUMAN, Folds(genome="hg38", fold=fold))
     assert set(split.test) == test
     assert set(split.validation) == validation
     assert not {"chrM"} & set(split.train)
@@ -32,17 +33,17 @@ def test_human_folds_are_the_published_ones(fold: int, test: set, validation: se
 
 
 def test_yeast_fold_zero_holds_out_one_and_two() -> None:
-    split = folds.split(YEAST, genome="sacCer3", fold=0)
+    split = folds.split(YEAST, Folds(genome="sacCer3", fold=0))
     assert split.test == ("chrI", "chrII")
     assert split.validation == ("chrVIII", "chrXIII")
     assert len(split.train) == 12
 
 
 def test_lists_leave_the_rest_to_training_or_testing() -> None:
-    split = folds.split(YEAST, validation_chroms=["chrII"], test_chroms=["chrI"])
+    split = folds.split(YEAST, Folds(validation_chroms=["chrII"], test_chroms=["chrI"]))
     assert "chrM" in split.train
     assert len(split.train) == 15
-    split = folds.split(YEAST, train_chroms=["chrI"], validation_chroms=["chrII"])
+    split = folds.split(YEAST, Folds(train_chroms=["chrI"], validation_chroms=["chrII"]))
     assert len(split.test) == 15
 
 
@@ -61,4 +62,4 @@ def test_lists_leave_the_rest_to_training_or_testing() -> None:
 )
 def test_a_split_that_makes_no_sense_is_refused(flags: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        folds.split(YEAST, **flags)
+        folds.split(YEAST, Folds(**flags))

@@ -17,6 +17,7 @@ from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.regions import plan as planning
 from kerasgen.regions.windows import Plan, Windows
+from kerasgen.settings import Data, Regions, Samples
 from kerasgen.training.train import train
 
 NAMES = list(SIZES)
@@ -37,7 +38,8 @@ def flags_of(small: Small, **changes: Any) -> dict[str, Any]:
 
 def plans(small: Small, **changes: Any) -> tuple[Plan, Plan]:
     flags = flags_of(small, **changes)
-    return planning.plan_training(small.database, specs.from_flags(small.database, flags), flags)[1:]
+    spec = specs.from_settings(small.database, Data.from_flat(flags))
+    return planning.plan_training(small.database, spec, Samples.from_flat(flags))[1:]
 
 
 def gc_of(small: Small, windows: Windows) -> np.ndarray:
@@ -324,21 +326,21 @@ def test_a_database_without_sequence_has_no_gc_content(small: Small, tmp_path: P
            attribute_config_file=str(small.folder / "types.tsv"))  # fmt: skip
     with Database(str(tmp_path / "db")) as database:
         flags = flags_of(small, **HALF, tdb_input_source_attribute=["signal"], tdb_input_datasets=["a"])
-        spec = specs.from_flags(database, flags)
-        training = planning.plan_training(database, spec, flags)[1]
+        spec = specs.from_settings(database, Data.from_flat(flags))
+        training = planning.plan_training(database, spec, Samples.from_flat(flags))[1]
         assert len(training) == 2 * sum(name == "chr1" for name, *_ in small.peaks["a"])
         with pytest.raises(InputError, match="gc_matched: .* holds no sequence; ingest one with gen_ingest"):
-            planning.plan_training(database, spec, {**flags, "background": "gc_matched"})
+            planning.plan_training(database, spec, Samples.from_flat({**flags, "background": "gc_matched"}))
 
 
 def test_prediction_takes_every_region_whatever_training_drew(small: Small) -> None:
     flags = flags_of(small, **HALF, bed_regions_center="center", background="gc_matched")
-    spec = specs.from_flags(small.database, flags)
-    windows = planning.plan_prediction(small.database, spec, flags, ["chr1"]).epoch(0)
+    spec = specs.from_settings(small.database, Data.from_flat(flags))
+    windows = planning.plan_prediction(small.database, spec, Regions.from_flat(flags), ["chr1"], seed=1).epoch(0)
     wanted = sorted((start + end) // 2 for name, start, end, _ in small.peaks["a"] if name == "chr1")
     assert windows.centre.tolist() == wanted
     flags = flags_of(small, **PEAKS, upsample_by="peak", jitter=0)
-    windows = planning.plan_prediction(small.database, spec, flags, ["chr1"]).epoch(0)
+    windows = planning.plan_prediction(small.database, spec, Regions.from_flat(flags), ["chr1"], seed=1).epoch(0)
     assert windows.centre.tolist() == wanted
     with pytest.raises(InputError, match="--jitter goes with --bed_regions"):
-        planning.plan_prediction(small.database, spec, {**flags, "jitter": 3}, ["chr1"])
+        planning.plan_prediction(small.database, spec, Regions.from_flat({**flags, "jitter": 3}), ["chr1"], seed=1)

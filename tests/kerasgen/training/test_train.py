@@ -66,9 +66,10 @@ def test_counts_loss_weight_is_a_tenth_of_the_median_counts(trained: Path, train
     config = open_bundle(trained).config
     from kerasgen import spec as specs
     from kerasgen.regions import plan as planning
+    from kerasgen.settings import Data, Samples
 
-    spec = specs.from_flags(database, config["run"])
-    _, plan, _ = planning.plan_training(database, spec, config["run"])
+    spec = specs.from_settings(database, Data.from_flat(config["run"]))
+    _, plan, _ = planning.plan_training(database, spec, Samples.from_flat(config["run"]))
     centre = plan.epoch(0).centre
     tracks = [database.track(f"count_bigwig_{s}_5p", "pooled") for s in ("plus", "minus")]
     totals = database.values(tracks, ["chr1"] * len(centre), centre - 40, 80).sum(axis=(1, 2))
