@@ -58,6 +58,7 @@ class Setting:
         least, most: bounds of a number, themselves allowed.
         above: bound of a number, itself not allowed.
         path: names a file or folder that is read; run records hold it as an absolute path.
+        positional: of a dataclass' field: a call may give it by position.
         may_change: need not be as it was when an interrupted run is resumed.
     """
 
@@ -73,6 +74,7 @@ class Setting:
     most: float | None = None
     above: float | None = None
     path: bool = False
+    positional: bool = False
     may_change: bool = False
 
 
@@ -405,6 +407,7 @@ def _nodes(declared: Iterable[_Declared], prefix: str = "", words: Mapping[str, 
             raise TypeError(f"{name}: its annotation {hint!r} has no Setting")
         if words:
             setting = dataclasses.replace(setting, help=setting.help.format(**words))
+        kind = _POSITIONAL if setting.positional else kind
         nodes.append(_Leaf(name, Parameter(f"{prefix}{name}", annotation, default, setting, kind)))
     return nodes
 
@@ -537,3 +540,13 @@ def _row(parameter: Parameter) -> str:
     # A Python user knows the others by their names without dashes.
     text = re.sub(r"(?<!\S)--(?=[a-z])", "", text)
     return textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False)
+
+
+# Settings of several functions
+
+TdbArray = Annotated[str, Setting("path or s3:// URI of the database", metavar="URI")]
+NewTdbArray = Annotated[str, Setting("path or s3:// URI of the database; made if there is none", metavar="URI")]
+DryRun = Annotated[bool, Setting("say what would be done and do nothing")]
+Threads = Annotated[
+    int, Setting("number of chunks of 2^24 bases worked on at a time; 0: as many as there are cores", unit="chunks")
+]

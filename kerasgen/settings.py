@@ -137,7 +137,7 @@ class Outputs(Side):
     bin: Annotated[
         Sequence[int | None] | None,
         Setting(
-            "size of the bins of each {side}, each of which is aggregated by itself; None: the whole window is",
+            "size of the bins of each output, each of which is aggregated by itself; None: the whole window is",
             unit="bp",
             group="inputs and outputs",
         ),

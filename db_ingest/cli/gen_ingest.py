@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.frame import Command, Flag, log, start_light
-from db_ingest.formats import FORMATS
-from db_ingest.writing.samples import PRESETS
+from db_ingest.cli.frame import Command, log, start_light
 
 if TYPE_CHECKING:
     from db_ingest.writing.ingest import IngestResult
@@ -41,53 +39,10 @@ COMMAND = Command(
         "example: gen_ingest --tdb_array db --ref_fasta hg38.fa --tiledb_metadata samples.tsv "
         "--attribute_config encode_pipeline"
     ),
-    flags={
-        "tdb_array": Flag("path or s3:// URI of the database; made if there is none", metavar="URI"),
-        "tiledb_metadata": Flag(
-            "samples table, tab separated: 'dataset' and one column an attribute; a cell is a path, a URI or empty",
-            metavar="TSV",
-        ),
-        "ref_fasta": Flag("genome sequence to store: FASTA (plain, gzip, bgzip) or 2bit", metavar="FILE"),
-        "chrom_sizes": Flag(
-            "chromosomes to store and their sizes: a table, or a BAM, bigWig or 2bit to take them from "
-            "(default: those of the sequence)",
-            metavar="FILE",
-        ),
-        "chrom_alias": Flag(
-            "table of chromosome names, synonyms on a line; UCSC, Ensembl and Roman names are understood without it",
-            metavar="FILE",
-        ),
-        "attribute_config": Flag("a preset of attribute types", choices=list(PRESETS)),
-        "attribute_config_file": Flag(
-            f"attribute and type, tab separated, or YAML with options; types: {', '.join(FORMATS)}", metavar="FILE"
-        ),
-        "levels": Flag(
-            "bp a bin: keep signals as means of bins of this size as well, to read them quickly at that resolution",
-            type=int,
-            many=True,
-            metavar="BP",
-        ),
-        "overwrite": Flag("replace tracks whose file or settings have changed"),
-        "workers": Flag("processes that read and write", type=int, group="who does the work"),
-        "threads": Flag("threads a worker; 0 shares the cores among the workers", type=int, group="who does the work"),
-        "scheduler": Flag(
-            "Dask scheduler, tcp://host:port, or 'local' for a cluster of --workers on this machine",
-            metavar="ADDRESS",
-            group="who does the work",
-        ),
-        "cache_dir": Flag(
-            "where inputs from URIs are kept (default: $KERASGEN_CACHE or ~/.cache/kerasgen)", metavar="FOLDER"
-        ),
-        "dry_run": Flag("check all inputs and estimate time, memory and disk, but write nothing"),
-    },
 )
 
 
-def main() -> None:
+def main() -> int:
     """Entry point."""
     start_light()
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()
+    return COMMAND.run()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as jsons
-from typing import Any
+from typing import Annotated, Any
 
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Track
 from db_ingest.layout.genome import Genome
+from db_ingest.settings import Setting, TdbArray, takes_settings
 
 _WIDTH = 140
 
@@ -44,12 +45,13 @@ def describe_catalogue(uri: str, catalogue: catalogues.Catalogue) -> dict[str, A
     }
 
 
-def info(tdb_array: str, *, json: bool = False) -> str:
+@takes_settings
+def info(
+    tdb_array: TdbArray,
+    *,
+    json: Annotated[bool, Setting("print JSON for machines instead of a table")] = False,
+) -> str:
     """Say what a database holds, as text.
-
-    Args:
-        tdb_array: path or URI of the database.
-        json: as JSON of :func:`describe`, for machines, instead of a table.
 
     Raises:
         NoDatabaseError: no database there.

@@ -20,6 +20,7 @@ from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue
 from db_ingest.layout.members import SEQUENCE
 from db_ingest.progress import progress
+from db_ingest.settings import DryRun, TdbArray, takes_settings
 from db_ingest.upkeep import fragments
 from db_ingest.upkeep.fragments import COMMITS, FOOTERS, FRAGMENTS, Folder
 
@@ -118,7 +119,12 @@ class _Work:
         return not self.doomed and len(kinds) <= 1 and not self.folder.footers
 
 
-def consolidate(tdb_array: str, *, dry_run: bool = False) -> Consolidation:
+@takes_settings
+def consolidate(
+    tdb_array: TdbArray,
+    *,
+    dry_run: DryRun = False,
+) -> Consolidation:
     """Give back the space of dropped and replaced tracks, and make a database quicker to open and to read.
 
     Removes rows that the catalogue does not name, what writers that were killed left behind, and arrays without tracks.
@@ -126,10 +132,6 @@ def consolidate(tdb_array: str, *, dry_run: bool = False) -> Consolidation:
     of an array, and one holds their footers, instead of one each.
 
     The database can be read meanwhile. May be interrupted at any moment; the next run does what is left.
-
-    Args:
-        tdb_array: path or URI of the database.
-        dry_run: say what would be done and do nothing.
 
     Raises:
         NoDatabaseError: no database there.

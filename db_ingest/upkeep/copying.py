@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError, RunError
@@ -14,6 +15,7 @@ from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue
 from db_ingest.layout.selection import choose_tracks
 from db_ingest.progress import progress
+from db_ingest.settings import DryRun, Setting, TdbArray, takes_settings
 from db_ingest.upkeep import fragments
 from db_ingest.upkeep.consolidate import tidy
 from db_ingest.upkeep.fragments import SCHEMA, Folder
@@ -68,13 +70,20 @@ class _ArrayCopy:
         return schemas | self.folder.fragment_files(self.wanted)
 
 
+@takes_settings
 def copy(
-    tdb_array: str,
-    to: str,
+    tdb_array: TdbArray,
+    to: Annotated[
+        str, Setting("path or s3:// URI of the copy; nothing may be there but part of the same copy", metavar="URI")
+    ],
     *,
-    datasets: Sequence[str] | None = None,
-    attributes: Sequence[str] | None = None,
-    dry_run: bool = False,
+    datasets: Annotated[
+        Sequence[str] | None, Setting("copy the tracks of these datasets alone", metavar="NAME")
+    ] = None,
+    attributes: Annotated[
+        Sequence[str] | None, Setting("copy the tracks of these attributes alone", metavar="NAME")
+    ] = None,
+    dry_run: DryRun = False,
 ) -> CopyResult:
     """Copy a database, or some of its tracks, to another place; either may be local or in S3.
 
@@ -82,13 +91,6 @@ def copy(
     interrupted writers, are left behind. The sequence is copied always. The copy becomes visible when all of it is
     there and each file has the size that it should have. A copy that was interrupted goes on where it ended when it is
     started again. The database may be read and written meanwhile; the copy holds the tracks that it had at the start.
-
-    Args:
-        tdb_array: path or URI of the database.
-        to: path or URI of the copy: nothing may be there but part of the same copy.
-        datasets: copy tracks of these alone.
-        attributes: copy tracks of these alone.
-        dry_run: say what would be done and do nothing.
 
     Raises:
         InputError: no database there, unknown names, or something else at the target.

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
 from db_ingest.errors import InputError
 from db_ingest.layout.catalogue import Catalogue, Track
 from db_ingest.layout.genome import shorten_names
 from db_ingest.layout.names import check_attribute, check_dataset
 from db_ingest.layout.selection import choose_tracks
+from db_ingest.settings import DryRun, Setting, TdbArray, takes_settings
 from db_ingest.writing.changing import changing
 
 _MOST_NAMES = 12
 
 
+@takes_settings
 def drop(
-    tdb_array: str,
+    tdb_array: TdbArray,
     *,
-    attribute: str | None = None,
-    dataset: str | None = None,
-    staged: bool = False,
-    dry_run: bool = False,
+    attribute: Annotated[
+        str | None, Setting("attribute to drop; with --dataset, the one track of both", metavar="NAME")
+    ] = None,
+    dataset: Annotated[str | None, Setting("dataset to drop", metavar="NAME")] = None,
+    staged: Annotated[
+        bool,
+        Setting(
+            "forget rows that an interrupted writer had begun, of the attribute and the dataset if given, instead of "
+            "dropping tracks; the same ingest then starts anew instead of going on"
+        ),
+    ] = False,
+    dry_run: DryRun = False,
 ) -> list[str]:
     """Take a track, all tracks of an attribute or all of a dataset out of a database.
 
     A reader that has the database open goes on reading what it had. The space is given back by ``gen_db consolidate``.
-
-    Args:
-        tdb_array: path or URI of the database.
-        attribute: the attribute to drop; with ``dataset`` the one track of both.
-        dataset: the dataset to drop.
-        staged: forget rows that an interrupted writer had begun, of the attribute and the dataset if given, instead of
-            dropping tracks; the same ingest then starts anew instead of going on.
-        dry_run: say what would be done and do nothing.
 
     Returns:
         A line for each change.
@@ -62,24 +65,20 @@ def drop(
     return [f"{'would drop' if dry_run else 'dropped'} {line}" for line in lines]
 
 
+@takes_settings
 def rename(
-    tdb_array: str,
-    to: str,
+    tdb_array: TdbArray,
+    to: Annotated[
+        str, Setting("the new name, which no attribute or no dataset of the database may have", metavar="NAME")
+    ],
     *,
-    attribute: str | None = None,
-    dataset: str | None = None,
-    dry_run: bool = False,
+    attribute: Annotated[str | None, Setting("attribute to rename", metavar="NAME")] = None,
+    dataset: Annotated[str | None, Setting("dataset to rename", metavar="NAME")] = None,
+    dry_run: DryRun = False,
 ) -> list[str]:
     """Give an attribute or a dataset another name.
 
     Nothing is moved: the arrays of a renamed attribute keep the name they have.
-
-    Args:
-        tdb_array: path or URI of the database.
-        to: the new name, which no attribute or no dataset of the database may have.
-        attribute: the attribute to rename.
-        dataset: the dataset to rename.
-        dry_run: say what would be done and do nothing.
 
     Returns:
         A line for each track that has another name now.

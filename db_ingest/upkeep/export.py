@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Track
 from db_ingest.layout.genome import shorten_names
+from db_ingest.settings import Setting, TdbArray, takes_settings
 
 FORMATS = {
     ".bw": ("bigwig", "signal"),
@@ -26,15 +28,38 @@ PACKED = (".gz", ".bgz")
 """Further endings of text that is compressed."""
 
 
+@takes_settings
 def export(
-    tdb_array: str,
-    out: str,
+    tdb_array: TdbArray,
+    out: Annotated[
+        str,
+        Setting(
+            "file to write, by its ending: .bw, .bigWig, .bedGraph of a signal; .bed, .narrowPeak, .broadPeak of a "
+            "mask; .fa, .fasta of the sequence; text also .gz or .bgz; written whole or not at all, and replaced if it "
+            "is there",
+            metavar="FILE",
+        ),
+    ],
     *,
-    attribute: str | None = None,
-    dataset: str | None = None,
-    chroms: Sequence[str] | None = None,
-    skip_zeros: bool = False,
-    threads: int = 0,
+    attribute: Annotated[
+        str | None, Setting("signal or mask to write; with neither this nor --dataset, the sequence", metavar="NAME")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        Setting("dataset of the signal or mask; may be left out where only one has the attribute", metavar="NAME"),
+    ] = None,
+    chroms: Annotated[Sequence[str] | None, Setting("chromosomes to write (default: all)", metavar="NAME")] = None,
+    skip_zeros: Annotated[
+        bool,
+        Setting(
+            "leave out bases of a signal that are 0, as most bigWig files do; ingested with missing: zero, the "
+            "default, such a file gives the same cells unless the track has bases without a value on chromosomes that "
+            "it covers"
+        ),
+    ] = False,
+    threads: Annotated[
+        int, Setting("number of threads that compress; 0: as many as there are cores", unit="threads")
+    ] = 0,
 ) -> str:
     """Write a track, or the sequence, as a file of the format that its ending names.
 
@@ -46,16 +71,6 @@ def export(
     and letters other than A, C, G and T have become N.
 
     Chromosomes are in the order of their names in bigWig, bedGraph and BED, and in that of the genome in FASTA.
-
-    Args:
-        tdb_array: path or URI of the database.
-        out: the file to write; it is written whole or not at all, and replaced if it is there.
-        attribute: the signal or mask to write; with neither this nor ``dataset``, the sequence.
-        dataset: its dataset; may be left out where only one has the attribute.
-        chroms: chromosomes to write; None: all.
-        skip_zeros: leave out zeros, as most bigWig files do; ingested with ``missing: zero``, the default, such a file
-            gives the same cells unless the track has bases without a value on chromosomes that it covers.
-        threads: number of threads that compress; 0: as many as there are cores.
 
     Returns:
         What was written, in a line.

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from db_ingest import storage
 from db_ingest.errors import InputError, RunError
@@ -15,6 +15,7 @@ from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.genome import Genome, shorten_names
 from db_ingest.layout.names import check_attribute, check_dataset
+from db_ingest.settings import DryRun, NewTdbArray, Setting, Threads, takes_settings
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ TYPE = "seqdataloader"
 """Type of a track that came from an array of seqdataloader's."""
 
 
+@takes_settings
 def import_array(
-    source_array: str,
-    tdb_array: str,
+    source_array: Annotated[
+        str, Setting("array that seqdataloader's db_ingest wrote, path or s3:// URI", metavar="URI")
+    ],
+    tdb_array: NewTdbArray,
     *,
-    ref_fasta: str | None = None,
-    attributes: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-    overwrite: bool = False,
-    threads: int = 0,
-    dry_run: bool = False,
+    ref_fasta: Annotated[str | None, Setting("genome sequence to store: FASTA or 2bit", metavar="FILE")] = None,
+    attributes: Annotated[Sequence[str] | None, Setting("attributes to take (default: all)", metavar="NAME")] = None,
+    datasets: Annotated[Sequence[str] | None, Setting("tasks to take (default: all)", metavar="NAME")] = None,
+    overwrite: Annotated[bool, Setting("replace tracks that are there from another source")] = False,
+    threads: Threads = 0,
+    dry_run: DryRun = False,
 ) -> list[str]:
     """Convert an array of seqdataloader's ``db_ingest`` into a new database, or into one of the same genome.
 
@@ -48,16 +52,6 @@ def import_array(
 
     An import that was interrupted goes on where it ended when it is started again; tracks that were imported from the
     same array are left as they are.
-
-    Args:
-        source_array: path or ``s3://`` URI of the array.
-        tdb_array: path or URI of the database; made if there is none.
-        ref_fasta: genome sequence to store, FASTA or 2bit.
-        attributes: attributes to take; None: all.
-        datasets: tasks to take; None: all.
-        overwrite: replace tracks that are there from another source.
-        threads: chunks of 2^24 bases worked on at a time; 0: as many as there are cores.
-        dry_run: say what would be done and do nothing.
 
     Returns:
         A line for each pair of task and attribute.

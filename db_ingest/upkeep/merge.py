@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from db_ingest.errors import InputError
 from db_ingest.formats import TRANSFORM, UNIT
 from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.names import check_dataset
+from db_ingest.settings import DryRun, Setting, TdbArray, Threads, takes_settings
 from db_ingest.writing.changing import changing
 
 if TYPE_CHECKING:
@@ -24,16 +25,26 @@ TYPE = "merge"
 WAYS = ("sum", "mean")
 
 
+@takes_settings
 def merge(
-    tdb_array: str,
-    attribute: Sequence[str],
-    datasets: Sequence[str],
-    into: str,
+    tdb_array: TdbArray,
+    attribute: Annotated[Sequence[str], Setting("signals to pool", metavar="NAME")],
+    datasets: Annotated[
+        Sequence[str],
+        Setting(
+            "two or more datasets to pool, which have all the signals; their order does not matter", metavar="NAME"
+        ),
+    ],
+    into: Annotated[str, Setting("name of the pooled dataset", metavar="NAME")],
     *,
-    how: str = "sum",
-    overwrite: bool = False,
-    threads: int = 0,
-    dry_run: bool = False,
+    how: Annotated[
+        str, Setting("how values are pooled, over the datasets that have a value at the base", choices=WAYS)
+    ] = "sum",
+    overwrite: Annotated[
+        bool, Setting("replace tracks of the pooled dataset that came from other sources or another state of these")
+    ] = False,
+    threads: Threads = 0,
+    dry_run: DryRun = False,
 ) -> list[str]:
     """Pool signals of several datasets into a new dataset of the same database.
 
@@ -44,16 +55,6 @@ def merge(
     A pooled track that is there already is left as it is if the tracks that it came from have not changed. A merge that
     was interrupted goes on where it ended when it is started again.
 
-    Args:
-        tdb_array: path or URI of the database.
-        attribute: signals to pool.
-        datasets: two or more datasets that have them all; their order does not matter.
-        into: name of the pooled dataset.
-        how: ``"sum"`` or ``"mean"``.
-        overwrite: replace tracks of the pooled dataset that came from other sources or another state of these.
-        threads: chunks of 2^24 bases worked on at a time; 0: as many as there are cores.
-        dry_run: say what would be done and do nothing.
-
     Returns:
         A line for each track of the pooled dataset.
 
@@ -63,8 +64,6 @@ def merge(
     """
     names, datasets = list(dict.fromkeys(attribute)), list(datasets)
     check_dataset(into, "--into")
-    if how not in WAYS:
-        raise InputError(f"--how {how}: expected one of {', '.join(WAYS)}")
     if len(set(datasets)) < 2 or len(set(datasets)) < len(datasets):
         raise InputError(f"--datasets {' '.join(datasets)}: expected two or more, each once")
     if into in datasets:

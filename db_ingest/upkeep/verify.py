@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.members import SEQUENCE
 from db_ingest.layout.selection import choose_tracks
+from db_ingest.settings import Setting, TdbArray, takes_settings
 
 
 @dataclass
@@ -27,15 +29,33 @@ class Verification:
     sources: list[str] = field(default_factory=list)
 
 
+@takes_settings
 def verify(
-    tdb_array: str,
+    tdb_array: TdbArray,
     *,
-    sources: bool = False,
-    attributes: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-    chrom_alias: str | None = None,
-    cache_dir: str | None = None,
-    threads: int = 0,
+    sources: Annotated[
+        bool, Setting("also read the files that tracks came from again and compare them base for base")
+    ] = False,
+    attributes: Annotated[
+        Sequence[str] | None,
+        Setting(
+            "check the tracks of these attributes alone; the sequence is checked when neither attributes nor datasets "
+            "are named",
+            metavar="NAME",
+        ),
+    ] = None,
+    datasets: Annotated[
+        Sequence[str] | None, Setting("check the tracks of these datasets alone", metavar="NAME")
+    ] = None,
+    chrom_alias: Annotated[
+        str | None, Setting("with --sources: the table of chromosome names that gen_ingest was given", metavar="FILE")
+    ] = None,
+    cache_dir: Annotated[
+        str | None, Setting("with --sources: folder where files from URIs are kept", metavar="FOLDER")
+    ] = None,
+    threads: Annotated[
+        int, Setting("number of chunks or files worked on at a time; 0: as many as there are cores", unit="chunks")
+    ] = 0,
 ) -> Verification:
     """Read every track of a database again and compare it with what the catalogue says was written.
 
@@ -46,15 +66,6 @@ def verify(
     With ``sources``, each file that a track came from must still have the checksum that it had; it is then read again
     and compared with what is stored, base for base. Pooled and imported tracks are compared with the tracks and the
     array that they came from. A source that is gone or has changed is no damage.
-
-    Args:
-        tdb_array: path or URI of the database.
-        sources: also compare with the sources.
-        attributes: check these alone; the sequence is checked when neither attributes nor datasets are named.
-        datasets: check these alone.
-        chrom_alias: with ``sources``, the table of chromosome names that the ingest was given, if it was.
-        cache_dir: with ``sources``, where files from URIs are kept.
-        threads: chunks or files worked on at a time; 0: as many as there are cores.
 
     Raises:
         InputError: no database there, or unknown names.

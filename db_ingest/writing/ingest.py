@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Level, Track
+from db_ingest.settings import Setting, takes_settings
 from db_ingest.writing.plan import CheckedTrack, IngestPlan, Request, existing_catalogue, make_plan
 from db_ingest.writing.workers import get_ready
 
@@ -38,47 +39,25 @@ class IngestResult:
     levels: list[tuple[Track, Level]] = field(default_factory=list)
 
 
+@takes_settings
 def ingest(
-    tdb_array: str,
-    tiledb_metadata: str | None = None,
     *,
-    ref_fasta: str | None = None,
-    chrom_sizes: str | None = None,
-    chrom_alias: str | None = None,
-    attribute_config: str | None = None,
-    attribute_config_file: str | None = None,
-    levels: Sequence[int] | None = None,
-    overwrite: bool = False,
-    workers: int = 1,
-    threads: int = 0,
-    scheduler: str | None = None,
-    cache_dir: str | None = None,
-    dry_run: bool = False,
+    request: Request,
+    levels: Annotated[
+        Sequence[int] | None,
+        Setting(
+            "sizes of bins: keep the signals of the samples table as means of bins of these sizes as well, to read "
+            "them quickly at that resolution; tracks that have them already keep them",
+            unit="bp",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, Setting("check all inputs and estimate time, memory and disk, but write nothing")] = False,
 ) -> IngestResult:
     """Write sequence, signals, masks and intervals into a database, new or living.
 
     All inputs are checked before anything is written. Every track becomes visible whole, when it is done; a track whose
     file and settings have not changed is left as it is. An ingest that was interrupted goes on where it ended when
     it is started again. Inputs, like the database, may be local paths or URIs (``s3://``; inputs also ``https://``).
-
-    Args:
-        tdb_array: path or ``s3://`` URI of the database; made if there is none.
-        tiledb_metadata: samples table: ``dataset`` and one column per attribute; a cell is a path, a URI or empty.
-        ref_fasta: genome sequence to store, FASTA or 2bit; a database of tracks alone has none.
-        chrom_sizes: names and sizes of the chromosomes to store, in order; taken from the sequence when not given.
-        chrom_alias: table of chromosome names, synonyms on a line, for names that are not understood anyway.
-        attribute_config: a preset of attribute types: ``encode_pipeline``, ``encode_pipeline_with_controls`` or
-            ``generic_bigwig``.
-        attribute_config_file: attribute and type, tab separated, or YAML with options.
-        levels: bp per bin: keep the mean of the signals of the samples table in bins as well, as
-            :func:`db_ingest.writing.levels.levels` does. Tracks that have them already keep them.
-        overwrite: replace tracks whose file or settings have changed; refused otherwise.
-        workers: processes that read and write.
-        threads: threads per worker; 0 shares the cores among the workers.
-        scheduler: Dask scheduler to send the work to, ``tcp://host:port``, or ``local`` for a cluster of ``workers``
-            processes on this machine. Its workers must reach the inputs and the database by the same names.
-        cache_dir: where inputs from URIs are kept.
-        dry_run: check everything and estimate, but write nothing.
 
     Returns:
         What was written, the estimate and the sanity report.
@@ -88,20 +67,6 @@ def ingest(
             other tracks were written.
         RunError: another process is writing to the database, or the storage failed.
     """
-    request = Request(
-        uri=tdb_array,
-        metadata=tiledb_metadata,
-        ref_fasta=ref_fasta,
-        chrom_sizes=chrom_sizes,
-        chrom_alias=chrom_alias,
-        preset=attribute_config,
-        config_file=attribute_config_file,
-        overwrite=overwrite,
-        workers=workers,
-        threads=threads,
-        scheduler=scheduler,
-        cache_dir=cache_dir,
-    )
     if levels:
         from db_ingest.writing.levels import check_bins
 
@@ -109,9 +74,10 @@ def ingest(
     levels = levels or ()
     if dry_run:
         return _result(_plan(request, levels))
-    existing_catalogue(tdb_array)
-    get_ready(workers, scheduler)
-    with storage.write_lock(tdb_array, keep=lambda: catalogues.exists(tdb_array)) as lock:
+    existing_catalogue(request.tdb_array)
+    get_ready(request.workers, request.scheduler)
+    uri = request.tdb_array
+    with storage.write_lock(uri, keep=lambda: catalogues.exists(uri)) as lock:
         plan = _plan(request, levels)
         result = _result(plan)
         if plan.todo or plan.sequence:
@@ -126,14 +92,14 @@ def ingest(
                 new = plan.existing is None and not result.written
                 if new and not isinstance(error, (storage.DeniedError, storage.UnreachableError)):
                     lock.check()
-                    storage.remove_contents(tdb_array, keep=(storage.LOCK_NAME,))
+                    storage.remove_contents(uri, keep=(storage.LOCK_NAME,))
                 raise
         if levels:
             result.levels = _add_levels(plan, levels, lock.check)
 
     from db_ingest.writing import report
 
-    result.report = report.check(str(tdb_array), catalogues.load(tdb_array), plan.datasets)
+    result.report = report.check(str(uri), catalogues.load(uri), plan.datasets)
     return result
 
 

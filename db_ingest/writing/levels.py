@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from db_ingest import storage
 from db_ingest.errors import InputError
@@ -11,6 +12,7 @@ from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Level, Track
 from db_ingest.layout.selection import choose_tracks
 from db_ingest.progress import progress
+from db_ingest.settings import DryRun, Setting, TdbArray, takes_settings
 
 AGGREGATIONS = ("mean", "max", "sum")
 MOST_BASES = 10**6
@@ -43,15 +45,20 @@ class LevelsResult:
         ]
 
 
+@takes_settings
 def levels(
-    tdb_array: str,
-    attributes: Sequence[str],
+    tdb_array: TdbArray,
+    attributes: Annotated[Sequence[str], Setting("signals to keep in bins as well", metavar="NAME")],
     *,
-    bins: Sequence[int],
-    aggregation: str = "mean",
-    datasets: Sequence[str] | None = None,
-    overwrite: bool = False,
-    dry_run: bool = False,
+    bins: Annotated[Sequence[int], Setting("sizes of the bins, one level each", unit="bp")],
+    aggregation: Annotated[
+        str, Setting("aggregation over the bases of a bin that have a value", choices=AGGREGATIONS)
+    ] = "mean",
+    datasets: Annotated[
+        Sequence[str] | None, Setting("these datasets alone (default: all that have the attribute)", metavar="NAME")
+    ] = None,
+    overwrite: Annotated[bool, Setting("write levels that are there anew")] = False,
+    dry_run: DryRun = False,
 ) -> LevelsResult:
     """Keep signals in bins as well, so that they can be read at that resolution without reading every base.
 
@@ -59,15 +66,6 @@ def levels(
     (NaN). Bins start at base 0 of each chromosome. A track that was measured on a grid counts as if each base had the
     value of its bin. Each track gets its levels in one step, when all are written; a track that is replaced later has
     none until this runs again.
-
-    Args:
-        tdb_array: path or URI of the database.
-        attributes: signals to bin.
-        bins: bp per bin, one level each.
-        aggregation: ``"mean"``, ``"max"`` or ``"sum"``.
-        datasets: these alone; all that have the attribute when not given.
-        overwrite: write levels anew that are there.
-        dry_run: say what would be done and do nothing.
 
     Raises:
         InputError: unknown names, a mask, a bin that is no whole number above 1, or one that is no multiple of the grid

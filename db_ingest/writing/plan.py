@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from db_ingest import storage
 from db_ingest.cores import cores
@@ -20,7 +20,8 @@ from db_ingest.inputs.strands import is_minus
 from db_ingest.layout import catalogue as catalogues
 from db_ingest.layout.catalogue import Catalogue, Provenance, Track
 from db_ingest.layout.genome import CHUNK, Genome, shorten_names
-from db_ingest.writing.samples import Attribute, Cell, attributes_from, read_samples
+from db_ingest.settings import Setting, Settings
+from db_ingest.writing.samples import PRESETS, Attribute, Cell, attributes_from, read_samples
 from db_ingest.writing.workers import BYTES_PER_BASE, at_a_time, default_threads
 
 _BASES_PER_SECOND = 100e6
@@ -29,22 +30,82 @@ _WORKER_BYTES = 250e6
 _SPOOL_BYTES = 512e6
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the caller of an ingest asks for; see :func:`db_ingest.ingest.ingest`."""
+@dataclass(frozen=True, kw_only=True)
+class Request(Settings):
+    """What the caller of an ingest asks for."""
 
-    uri: str
-    metadata: str | None = None
-    ref_fasta: str | None = None
-    chrom_sizes: str | None = None
-    chrom_alias: str | None = None
-    preset: str | None = None
-    config_file: str | None = None
-    overwrite: bool = False
-    workers: int = 1
-    threads: int = 0
-    scheduler: str | None = None
-    cache_dir: str | None = None
+    tdb_array: Annotated[
+        str, Setting("path or s3:// URI of the database; made if there is none", metavar="URI", positional=True)
+    ]
+    tiledb_metadata: Annotated[
+        str | None,
+        Setting(
+            "samples table, tab separated: 'dataset' and one column per attribute; a cell is a path, a URI or empty",
+            metavar="TSV",
+            positional=True,
+        ),
+    ] = None
+    ref_fasta: Annotated[
+        str | None,
+        Setting(
+            "genome sequence to store: FASTA (plain, gzip, bgzip) or 2bit; a database of tracks alone has none",
+            metavar="FILE",
+        ),
+    ] = None
+    chrom_sizes: Annotated[
+        str | None,
+        Setting(
+            "chromosomes to store, in order, and their sizes: a table, or a BAM, bigWig or 2bit file to take them from "
+            "(default: those of the sequence)",
+            metavar="FILE",
+        ),
+    ] = None
+    chrom_alias: Annotated[
+        str | None,
+        Setting(
+            "table of chromosome names, the synonyms of one chromosome per line; UCSC, Ensembl and Roman names are "
+            "understood without it",
+            metavar="FILE",
+        ),
+    ] = None
+    attribute_config: Annotated[str | None, Setting("preset of attribute types", choices=tuple(PRESETS))] = None
+    attribute_config_file: Annotated[
+        str | None,
+        Setting(
+            f"file of attributes and their types, tab separated, or YAML with options; types: {', '.join(FORMATS)}",
+            metavar="FILE",
+        ),
+    ] = None
+    overwrite: Annotated[bool, Setting("replace tracks whose file or settings have changed; refused without it")] = (
+        False
+    )
+    workers: Annotated[
+        int,
+        Setting("number of processes that read and write", unit="processes", group="who does the work", least=1),
+    ] = 1
+    threads: Annotated[
+        int,
+        Setting(
+            "number of threads per worker; 0 shares the cores among the workers",
+            unit="threads",
+            group="who does the work",
+        ),
+    ] = 0
+    scheduler: Annotated[
+        str | None,
+        Setting(
+            "address of a Dask scheduler, tcp://host:port, or 'local' for a cluster of --workers on this machine; its "
+            "workers must reach the inputs and the database by the same names",
+            metavar="ADDRESS",
+            group="who does the work",
+        ),
+    ] = None
+    cache_dir: Annotated[
+        str | None,
+        Setting(
+            "folder where inputs from URIs are kept (default: $KERASGEN_CACHE or ~/.cache/kerasgen)", metavar="FOLDER"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -139,10 +200,8 @@ def make_plan(request: Request) -> IngestPlan:
     from db_ingest.formats import sequence as sequences
 
     at_a_time(request.threads)
-    if request.workers < 1:
-        raise InputError(f"--workers {request.workers}: expected 1 or more")
     fetcher = Fetcher(request.cache_dir)
-    existing = existing_catalogue(request.uri)
+    existing = existing_catalogue(request.tdb_array)
     # A worker elsewhere has another working folder.
     reference = fetcher.local(request.ref_fasta).absolute() if request.ref_fasta else None
     genome = _genome(existing, reference, fetcher.local(request.chrom_sizes) if request.chrom_sizes else None)
@@ -163,8 +222,9 @@ def make_plan(request: Request) -> IngestPlan:
     resumed: dict[str, frozenset[int]] = {}
     for staged in existing.staged if existing else []:
         resumed[staged.attribute] = resumed.get(staged.attribute, frozenset()) | {staged.row}
+    uri = request.tdb_array
     return IngestPlan(
-        uri=request.uri if storage.is_remote(request.uri) else str(storage.local_path(request.uri).absolute()),
+        uri=uri if storage.is_remote(uri) else str(storage.local_path(uri).absolute()),
         genome=genome,
         existing=existing,
         datasets=list(dict.fromkeys(item.dataset for item in checked)),
@@ -213,11 +273,12 @@ def _genome(existing: Catalogue | None, reference: Path | None, chrom_sizes: Pat
 
 
 def _cells(request: Request) -> list[Cell]:
-    if request.metadata is None:
-        if request.preset or request.config_file:
+    if request.tiledb_metadata is None:
+        if request.attribute_config or request.attribute_config_file:
             raise InputError("--attribute_config describes the columns of --tiledb_metadata; give that too")
         return []
-    return read_samples(request.metadata, attributes_from(request.preset, request.config_file))
+    types = attributes_from(request.attribute_config, request.attribute_config_file)
+    return read_samples(request.tiledb_metadata, types)
 
 
 def _check(cell: Cell, naming: Naming, fetcher: Fetcher) -> list[CheckedTrack]:

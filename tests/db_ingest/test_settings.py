@@ -47,7 +47,9 @@ class Whole(Settings):
 
 
 @takes_settings
-def train(db: Annotated[str, Setting("the database")], *, whole: Whole, quick: Annotated[bool, Setting("hurry")] = False) -> Any:
+def train(
+    db: Annotated[str, Setting("the database")], *, whole: Whole, quick: Annotated[bool, Setting("hurry")] = False
+) -> Any:
     """Train a model.
 
     It takes a while.

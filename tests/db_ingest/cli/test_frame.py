@@ -8,14 +8,16 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import yaml
 
-from db_ingest.cli.frame import Command, CommandByFlag, Flag, none_or
+from db_ingest.cli.frame import Command, CommandByFlag
 from db_ingest.cli.gen_db import COMMANDS
 from db_ingest.cli.gen_ingest import COMMAND
 from db_ingest.layout import catalogue as catalogues
+from db_ingest.settings import Setting, takes_settings
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -39,28 +41,33 @@ def line(words: dict[str, str]) -> list[str]:
     return [part for name, value in words.items() for part in (f"--{name}", value)]
 
 
-def made_up(function: str = "flags", **flags: Flag) -> Command:
+def made_up(function: str = "flags") -> Command:
     """A command of a function of this module."""
-    return Command(prog="made_up", function=f"{__name__}:{function}", flags=flags, report=lambda found: None)
+    return Command(prog="made_up", function=f"{__name__}:{function}", report=lambda found: None)
 
 
-def flags(name: str, *, many: list[int] | None = None, wide: bool = True, deep: bool = False) -> None:
+Name = Annotated[str, Setting("a name")]
+
+
+@takes_settings
+def flags(
+    name: Name,
+    *,
+    many: Annotated[list[int | None] | None, Setting("numbers", unit="")] = None,
+    wide: Annotated[bool, Setting("wide")] = True,
+    deep: Annotated[bool, Setting("deep")] = False,
+) -> None:
     """Take a few flags."""
     flags.seen = {"name": name, "many": many, "wide": wide, "deep": deep}
 
 
-def fails(name: str) -> None:
+@takes_settings
+def fails(name: Name) -> None:
     """Fail with two lines."""
     raise KeyError(f"first\nsecond {name}")
 
 
-TAKES_FLAGS = made_up(
-    "flags",
-    name=Flag("a name"),
-    many=Flag("numbers", type=none_or(int), many=True),
-    wide=Flag("wide"),
-    deep=Flag("deep"),
-)
+TAKES_FLAGS = made_up("flags")
 
 
 # --config and --print_config
@@ -158,7 +165,7 @@ def test_wrong_flags_end_with_2_and_one_line(argv, expects, capsys):
 
 
 def test_unexpected_failure_ends_with_1_and_one_line_and_debug_shows_where(capsys):
-    command = made_up("fails", name=Flag("a name"))
+    command = made_up("fails")
     assert command.run(["--name", "x"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("made_up: error: failed: KeyError: ")
@@ -226,7 +233,6 @@ def test_help_names_every_flag_of_the_function(capsys):
     text = capsys.readouterr().out
     frame = ["config", "print_config", "verbose", "quiet", "debug", "version"]
     assert all(f"--{name}" in text for name in [*COMMAND.parameters(), *frame])
-    assert set(COMMAND.flags) == set(COMMAND.parameters())
 
 
 # What is said
@@ -275,12 +281,21 @@ def test_group_without_a_known_command_ends_with_2_and_one_line(argv):
 # One command, several functions
 
 
-def plain(kind: str = "small", *, many: list[int] | None = None) -> None:
+Kind = Annotated[str, Setting("a kind")]
+
+
+@takes_settings
+def plain(
+    kind: Kind = "small",
+    *,
+    many: Annotated[list[int] | None, Setting("numbers", unit="", also=("-m", "--more"))] = None,
+) -> None:
     """Take the flags of most kinds."""
     plain.seen = ("plain", kind, many)
 
 
-def special(kind: str = "large", *, name: str, wide: bool = True) -> None:
+@takes_settings
+def special(kind: Kind = "large", *, name: Name, wide: Annotated[bool, Setting("a switch")] = True) -> None:
     """Take the flags of the large kind."""
     plain.seen = ("special", kind, name, wide)
 
@@ -288,17 +303,9 @@ def special(kind: str = "large", *, name: str, wide: bool = True) -> None:
 BY_KIND = CommandByFlag(
     prog="made_up",
     function=f"{__name__}:plain",
-    flags={"kind": Flag("a kind"), "many": Flag("numbers", type=int, many=True, also=["-m", "--more"])},
     report=lambda found: None,
     by="kind",
-    others={
-        "large": Command(
-            prog="made_up",
-            function=f"{__name__}:special",
-            flags={"kind": Flag("a kind"), "name": Flag("a name"), "wide": Flag("a switch")},
-            report=lambda found: None,
-        )
-    },
+    others={"large": made_up("special")},
 )
 
 
