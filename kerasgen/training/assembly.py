@@ -119,7 +119,7 @@ def resolve_weights(builder: BatchBuilder, plan: Plan, source: Source, spec: Dat
     try:
         counts = None if losses.counts_loss_weight == "auto" else float(losses.counts_loss_weight)
     except ValueError as error:
-        raise InputError(f"--counts_loss_weight: {error}; expected a number or auto") from error
+        raise InputError(f"--counts_loss_weight, --profile_loss_weight: {error}; expected numbers or auto") from error
     found = heads.all_of(spec.outputs)
     place = heads.place_of(spec.outputs, "profile")
     automatic = 1.0
