@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from db_ingest.errors import InputError
+from db_ingest.settings import Setting, require_new, takes_settings
 from kerasgen.motifs import Motif, bundled_path, read_jaspar
+from kerasgen.settings import Seed
 
 DATASETS = ("rep1", "rep2", "pooled")
 _NOISE = 0.002
@@ -46,17 +48,29 @@ class _Effect(NamedTuple):
     plus_share: float
 
 
+@takes_settings
 def simulate(
-    out_dir: str,
+    out_dir: Annotated[str, Setting("folder to make", metavar="DIR")],
     *,
-    chromosomes: int = 6,
-    chromosome_size: int = 500_000,
-    peaks: int = 1800,
-    motifs: str | None = None,
-    motifs_per_peak: int = 3,
-    reads_per_peak: float = 40.0,
-    seed: int = 1234,
-    overwrite: bool = False,
+    chromosomes: Annotated[int, Setting("number of chromosomes", unit="chromosomes", least=1)] = 6,
+    chromosome_size: Annotated[int, Setting("size of each chromosome", unit="bp")] = 500_000,
+    peaks: Annotated[
+        int, Setting("number of peaks to plant, evenly over the chromosomes", unit="peaks", least=1)
+    ] = 1800,
+    motifs: Annotated[
+        str | None,
+        Setting("JASPAR file of the motifs to plant (default: four that come with the package)", metavar="FILE"),
+    ] = None,
+    motifs_per_peak: Annotated[int, Setting("largest number of motifs per peak", unit="motifs", least=1)] = 3,
+    reads_per_peak: Annotated[
+        float,
+        Setting(
+            "expected number of reads per peak, both strands and all replicates, before its motifs multiply them",
+            unit="reads",
+        ),
+    ] = 40.0,
+    seed: Seed = 1234,
+    overwrite: Annotated[bool, Setting("replace the folder")] = False,
 ) -> Simulation:
     """Write a genome with planted motifs, and peaks and stranded 5' ends that depend on them.
 
@@ -65,25 +79,11 @@ def simulate(
     those of the minus strand to its right, at a distance, with a spread and with a strand bias that are the motif's
     own. Reads are Poisson; two replicates are drawn, ``pooled`` is their sum.
 
-    Args:
-        out_dir: folder to make.
-        chromosomes, chromosome_size: how many, and bp of each.
-        peaks: planted, evenly over the chromosomes.
-        motifs: file in the JASPAR format; four JASPAR motifs come with the package.
-        motifs_per_peak: at most.
-        reads_per_peak: both strands and replicates together, before its motifs multiply them.
-        seed: of everything.
-        overwrite: replace the folder.
-
     Raises:
         InputError: the folder exists, or the peaks do not fit.
     """
     folder = Path(out_dir)
-    for name, value in (("chromosomes", chromosomes), ("peaks", peaks), ("motifs_per_peak", motifs_per_peak)):
-        if value < 1:
-            raise InputError(f"--{name} {value}: expected 1 or more")
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder}: exists; name a new folder or give --overwrite")
+    require_new(folder, overwrite=overwrite, way="name a new folder or give --overwrite")
     if folder.exists() and any(folder.iterdir()) and not (folder / "motifs.bed").is_file():
         raise InputError(f"{folder}: not a folder of gen_simulate; it is not overwritten")
     matrices = read_jaspar(motifs or bundled_path())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from db_ingest.cli.frame import Command, Flag
-from kerasgen.cli.flags import FLAGS
+from db_ingest.cli.frame import Command
 
 if TYPE_CHECKING:
     from kerasgen.reports.page import Report
@@ -22,15 +21,6 @@ COMMAND = Command(
     prog="gen_report",
     function="kerasgen.reports.page:report",
     report=_report,
-    flags={
-        "model_prefix": Flag("P of the model bundle", metavar="P"),
-        "outf": Flag("HTML page to write", metavar="FILE.html"),
-        "scores": Flag("P.json of gen_score_bpnet", metavar="FILE"),
-        "predictions": Flag("P.predictions of gen_predict_tdb", metavar="FILE"),
-        "explained": Flag("P.shap.h5 of gen_shap", metavar="FILE"),
-        "truth": Flag("BED file of sites known to matter: do attributions find them?", metavar="BED"),
-        "title": FLAGS["title"],
-    },
     epilog="example: gen_report --model_prefix out/model --scores out/scores.json --outf out/report.html",
 )
 

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command
-from kerasgen.cli.flags import FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.scoring.profile_counts import Scores
@@ -37,7 +36,6 @@ def _report(scores: Scores) -> None:
 COMMAND = Command(
     prog="gen_score_bpnet",
     function="kerasgen.scoring.profile_counts:score_bpnet",
-    flags=FLAGS,
     report=_report,
     epilog="example: gen_score_bpnet --predictions out/model.predictions --outf out/scores --label_min_to_score 3",
 )

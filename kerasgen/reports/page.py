@@ -7,14 +7,16 @@ import html
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
+from db_ingest.settings import Setting, takes_settings
 from kerasgen import bundle
 from kerasgen.objectives import heads
+from kerasgen.settings import Title
 
 _PROFILES, _LOGO_WIDTH = 4, 90
 _TILES = (
@@ -48,26 +50,20 @@ class Report(NamedTuple):
     auroc: dict[str, float]
 
 
+@takes_settings
 def report(
-    model_prefix: str,
-    outf: str,
+    model_prefix: Annotated[str, Setting("P of the model bundle", metavar="P")],
+    outf: Annotated[str, Setting("HTML page to write", metavar="FILE.html")],
     *,
-    scores: str | None = None,
-    predictions: str | None = None,
-    explained: str | None = None,
-    truth: str | None = None,
-    title: str = "",
+    scores: Annotated[str | None, Setting("P.json of gen_score_bpnet", metavar="FILE")] = None,
+    predictions: Annotated[str | None, Setting("P.predictions of gen_predict_tdb", metavar="FILE")] = None,
+    explained: Annotated[str | None, Setting("P.shap.h5 of gen_shap", metavar="FILE")] = None,
+    truth: Annotated[
+        str | None, Setting("BED file of sites known to matter: do attributions find them?", metavar="BED")
+    ] = None,
+    title: Title = "",
 ) -> Report:
     """Write a self-contained HTML page on a model: training, scores, profiles, attributions.
-
-    Args:
-        model_prefix: ``P`` of the bundle.
-        outf: page to write.
-        scores: ``P.json`` of ``gen_score_bpnet``.
-        predictions: ``P.predictions`` of ``gen_predict_tdb``.
-        explained: ``P.shap.h5`` of ``gen_shap``.
-        truth: BED file of sites known to matter, to see whether attributions find them.
-        title: heading.
 
     Raises:
         InputError: a file that is not what it should be.

@@ -6,16 +6,18 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError, MissingFileError
+from db_ingest.settings import Setting, takes_settings
 from kerasgen.objectives import heads, metrics
 from kerasgen.scoring.agreement import Scores as HeadScores
 from kerasgen.scoring.agreement import head_scores, measured
 from kerasgen.scoring.agreement import number as _number
+from kerasgen.settings import Title
 from kerasgen.spec import DataSpec
 
 log = logging.getLogger("kerasgen")
@@ -85,19 +87,48 @@ def read_predictions(path: str | Path) -> Predictions:
         raise InputError(f"{path}: not a predictions file of gen_predict_tdb ({error})") from error
 
 
+@takes_settings
 def score_bpnet(
-    predictions: str,
-    outf: str,
+    predictions: Annotated[str, Setting("P.predictions of gen_predict_tdb", group="files", metavar="FILE")],
+    outf: Annotated[
+        str,
+        Setting(
+            "P of the files written: P.json, P.tsv, P.task_N.loci.tsv and P.task_N.png", group="files", metavar="P"
+        ),
+    ],
     *,
-    title: str = "",
-    tasks: Sequence[int] | None = None,
-    label_min_to_score: float | None = None,
-    label_max_to_score: float | None = None,
-    replicates: Sequence[str] | None = None,
-    tdb_array: str | None = None,
-    smooth_observed_profile: bool = False,
-    smooth_predicted_profile: bool = False,
-    seed: int = 1234,
+    title: Title = "",
+    tasks: Annotated[
+        Sequence[int] | None, Setting("tasks (output channels) to score, from 0 (default: all)", unit="")
+    ] = None,
+    label_min_to_score: Annotated[
+        float | None, Setting("lowest log count label in a task; loci with a lower one are not scored in it", unit="")
+    ] = None,
+    label_max_to_score: Annotated[
+        float | None, Setting("highest log count label in a task; loci with a higher one are not scored in it", unit="")
+    ] = None,
+    replicates: Annotated[
+        Sequence[str] | None,
+        Setting(
+            "two datasets of the database that replicate the experiment: how well they agree is the ceiling",
+            metavar="DATASET",
+        ),
+    ] = None,
+    tdb_array: Annotated[
+        str | None,
+        Setting(
+            "path or s3:// URI of the database now, if it has moved; needed with --replicates only",
+            group="database",
+            metavar="URI",
+        ),
+    ] = None,
+    smooth_observed_profile: Annotated[
+        bool, Setting("smooth observed profiles (Gaussian, sigma 7 bp) before scoring")
+    ] = False,
+    smooth_predicted_profile: Annotated[
+        bool, Setting("smooth predicted profiles (Gaussian, sigma 7 bp) before scoring")
+    ] = False,
+    seed: Annotated[int, Setting("seed of the shuffled baselines", unit="", group="running", least=0)] = 1234,
 ) -> Scores:
     """Score predicted profiles and counts of each task, each measure beside its baselines.
 
@@ -107,17 +138,6 @@ def score_bpnet(
     the other scored loci, the observed profile with its positions shuffled, another locus's prediction, and one
     replicate taken as the prediction of the other. Counts per bin: Pearson, Spearman and Poisson deviance over all bins
     of all loci. Labels: areas under the ROC and precision-recall curves and log loss.
-
-    Args:
-        predictions: ``P.predictions``.
-        outf: ``P`` of ``P.json``, ``P.tsv``, ``P.task_<t>.loci.tsv`` and ``P.task_<t>.png``.
-        title: heading of the plots.
-        tasks: channels to score; all by default.
-        label_min_to_score, label_max_to_score: leave out loci whose log count label lies outside, task by task.
-        replicates: two datasets of the database.
-        tdb_array: where the database lies now, if it has moved; needed with ``replicates`` only.
-        smooth_observed_profile, smooth_predicted_profile: Gaussian of sigma 7 bp before scoring.
-        seed: of the shuffled baselines.
 
     Raises:
         InputError: not a predictions file, an unknown task or dataset, or a task without loci to score.
