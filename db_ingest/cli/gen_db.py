@@ -100,6 +100,12 @@ COMMANDS = {
         report=_report_consolidation,
         epilog="the database can be read meanwhile; may be interrupted at any moment",
     ),
+    "copy": Command(
+        prog="gen_db copy",
+        function="db_ingest.upkeep.copying:copy",
+        report=_report_result,
+        epilog="example: gen_db copy --tdb_array db --to s3://bucket/db --datasets rep1 rep2",
+    ),
     "import": Command(
         prog="gen_db import",
         function="db_ingest.upkeep.importing:import_array",

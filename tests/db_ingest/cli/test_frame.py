@@ -226,6 +226,14 @@ def test_write_side_imports_neither_the_read_side_nor_keras():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_gen_db_has_a_command_for_each_thing_that_is_done_to_a_database():
+    names = ["info", "verify", "export", "drop", "rename", "merge", "levels", "consolidate", "copy", "import"]
+    assert list(COMMANDS) == names
+    for name, command in COMMANDS.items():
+        assert command.prog == f"gen_db {name}"
+        assert f"gen_db {name} --tdb_array URI" in " ".join(command.parser().format_help().split()) or name == "import"
+
+
 def test_help_names_every_flag_of_the_function(capsys):
     with pytest.raises(SystemExit) as caught:
         COMMAND.run(["--help"])
