@@ -144,6 +144,6 @@ FORMATS: dict[str, Format] = {
 """Every attribute type by the name that a config gives it."""
 
 
-def has_called_summits(type: str) -> bool:
+def has_called_summits(ingest_type: str) -> bool:
     """Whether a file of this type says where the summit of each interval is; not where the track is of no file."""
-    return type in FORMATS and FORMATS[type].fixed.get("summits") == "called"
+    return ingest_type in FORMATS and FORMATS[ingest_type].fixed.get("summits") == "called"

@@ -147,7 +147,7 @@ def _find_arrays(path: Path, naming: Naming, options: Mapping[str, Any]) -> tupl
     return found, len(headers) - len(found)
 
 
-def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None, header: _Header, bin: int) -> str:
+def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None, header: _Header, bin_size: int) -> str:
     genome = naming.genome
     if chromosome is None:
         if len(genome) > 1:
@@ -160,31 +160,33 @@ def _chromosome_of_lone(path: Path, naming: Naming, chromosome: str | None, head
     if found is None:
         raise InputError(
             f"{path}: chromosome is {chromosome!r}; the genome has {shorten_names(genome.names)}"
-            + _line_needed(header, bin, chromosome)
+            + _line_needed(header, bin_size, chromosome)
         )
     return found
 
 
-def _line_needed(header: _Header, bin: int, chromosome: str) -> str:
+def _line_needed(header: _Header, bin_size: int, chromosome: str) -> str:
     """The line of chrom sizes that makes a chromosome of a grid that has no coordinates."""
-    return f" (chrom sizes with {chromosome} and {header.shape[0] * bin} bp would fit)" if header.shape else ""
+    return f" (chrom sizes with {chromosome} and {header.shape[0] * bin_size} bp would fit)" if header.shape else ""
 
 
-def _check_array(path: Path, key: str, header: _Header, chromosome: str, size: int, bin: int, own: str | None) -> None:
+def _check_array(
+    path: Path, key: str, header: _Header, chromosome: str, size: int, bin_size: int, own: str | None
+) -> None:
     what = f"array {key!r}" if key else "the array"
     if len(header.shape) != 1 or header.dtype.kind not in "fiub":
         raise InputError(
             f"{path}: {what} has shape {header.shape} and type {header.dtype}; expected one dimension of numbers"
         )
     (length,) = header.shape
-    bins = -(-size // bin)
+    bins = -(-size // bin_size)
     if length != bins:
         fitting = round(size / length) if length else 0
         hint = f" (bins of {fitting:,} bp would fit)" if fitting and -(-size // fitting) == length else ""
         # Where chrom sizes were made for this grid alone, it is the size in them that is wrong.
-        hint = _line_needed(header, bin, own) if own and length else hint
+        hint = _line_needed(header, bin_size, own) if own and length else hint
         raise InputError(
-            f"{path}: {what} has {length:,} values; {chromosome} of {size:,} bp has {bins:,} bins of {bin:,} bp{hint}"
+            f"{path}: {what} has {length:,} values; {chromosome} of {size:,} bp has {bins:,} bins of {bin_size:,} bp{hint}"
         )
 
 

@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
 
 @functools.lru_cache(64)
-def grid(genome: Genome, bin: int) -> Genome:
+def grid(genome: Genome, bin_size: int) -> Genome:
     """A genome in bins; see :meth:`Genome.binned`."""
-    return genome if bin == 1 else genome.binned(bin)
+    return genome if bin_size == 1 else genome.binned(bin_size)
 
 
-def aggregate(values: np.ndarray, bin: int, aggregation: str) -> np.ndarray:
+def aggregate(values: np.ndarray, bin_size: int, aggregation: str) -> np.ndarray:
     """Values of bins.
 
     Args:
         values: ``(bases,) float32`` from the start of a bin, NaN where there is none.
-        bin: bp per bin; the last may have fewer.
+        bin_size: bp per bin; the last may have fewer.
         aggregation: one of :data:`db_ingest.writing.levels.AGGREGATIONS`.
 
     Returns:
         ``(bins,) float32``.
     """
-    result = np.empty(-(-len(values) // bin), np.float32)
+    result = np.empty(-(-len(values) // bin_size), np.float32)
     if aggregation == "max":
-        _maxima(values, bin, result)
+        _maxima(values, bin_size, result)
     else:
-        _sums(values, bin, aggregation == "mean", result)
+        _sums(values, bin_size, aggregation == "mean", result)
     return result
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _sums(values, bin, mean, result):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _sums(values, bin_size, mean, result):  # type: ignore[no-untyped-def]  # pragma: no cover
     for i in range(len(result)):
         total, count = 0.0, 0
-        for value in values[i * bin : (i + 1) * bin]:
+        for value in values[i * bin_size : (i + 1) * bin_size]:
             if value == value:
                 total += value
                 count += 1
@@ -60,10 +60,10 @@ def _sums(values, bin, mean, result):  # type: ignore[no-untyped-def]  # pragma:
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _maxima(values, bin, result):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _maxima(values, bin_size, result):  # type: ignore[no-untyped-def]  # pragma: no cover
     for i in range(len(result)):
         best = np.float32(np.nan)
-        for value in values[i * bin : (i + 1) * bin]:
+        for value in values[i * bin_size : (i + 1) * bin_size]:
             if not value <= best and value == value:
                 best = value
         result[i] = best

@@ -128,9 +128,9 @@ class Genome:
             i += 1
         return found
 
-    def binned(self, bin: int) -> Genome:
+    def binned(self, bin_size: int) -> Genome:
         """The genome as a grid of bins of ``bin`` bp from base 0 of each chromosome; sizes and positions in bins."""
-        return replace(self, sizes=tuple(-(-size // bin) for size in self.sizes))
+        return replace(self, sizes=tuple(-(-size // bin_size) for size in self.sizes))
 
     @classmethod
     def from_chrom_sizes(cls, path: str | Path) -> Genome:

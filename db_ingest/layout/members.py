@@ -6,9 +6,9 @@ SEQUENCE = "sequence"
 """The member that holds the sequence; also what stands for its attribute and dataset."""
 
 
-def member(folder: str, attribute: str, bin: int = 1) -> str:
+def member(folder: str, attribute: str, bin_size: int = 1) -> str:
     """Name of the member that holds an attribute: ``signal/<attribute>``, or ``signal/<attribute>@<bin>``."""
-    return f"{folder}/{attribute}" if bin == 1 else f"{folder}/{attribute}@{bin}"
+    return f"{folder}/{attribute}" if bin_size == 1 else f"{folder}/{attribute}@{bin_size}"
 
 
 def intervals(attribute: str) -> str:

@@ -197,8 +197,8 @@ def _output(plan: IngestPlan, track: _TrackProgress) -> Output:
     elif item.attribute.kind == "mask":
         places = {"mask": members.member("mask", staged.attribute)}
     else:
-        bin = item.options.get("bin", 1)
-        places = {folder: members.member(folder, staged.attribute, bin) for folder in ("signal", "counts")}
+        bin_size = item.options.get("bin", 1)
+        places = {folder: members.member(folder, staged.attribute, bin_size) for folder in ("signal", "counts")}
     genome = plan.genome if item is None else plan.genome.binned(item.options.get("bin", 1))
     done = {folder: arrays.chunks_done(plan.uri, member, staged.row, genome) for folder, member in places.items()}
     return Output(staged.attribute, staged.dataset, staged.row, channel, done)
