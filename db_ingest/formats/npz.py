@@ -186,7 +186,8 @@ def _check_array(
         # Where chrom sizes were made for this grid alone, it is the size in them that is wrong.
         hint = _line_needed(header, bin_size, own) if own and length else hint
         raise InputError(
-            f"{path}: {what} has {length:,} values; {chromosome} of {size:,} bp has {bins:,} bins of {bin_size:,} bp{hint}"
+            f"{path}: {what} has {length:,} values; "
+            f"{chromosome} of {size:,} bp has {bins:,} bins of {bin_size:,} bp{hint}"
         )
 
 
