@@ -129,7 +129,7 @@ class Genome:
         return found
 
     def binned(self, bin_size: int) -> Genome:
-        """The genome as a grid of bins of ``bin_size`` bp from base 0 of each chromosome; sizes and positions in bins."""
+        """The genome as a grid of bins of ``bin_size`` bp from base 0 of each chromosome; sizes are in bins."""
         return replace(self, sizes=tuple(-(-size // bin_size) for size in self.sizes))
 
     @classmethod
