@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 import architectures
-from kerasgen.interpretation import deeplift
+from kerasgen.interpretation import deeplift, targets
 from kerasgen.sequence import dinucleotide_shuffle, one_hot
 
 REFERENCES, BATCH = 20, 4
@@ -57,15 +57,15 @@ def main() -> None:
     logits = np.asarray(model.predict(x, verbose=0)[0])
     print(f"BPNet of 64 filters, 2114 bp, {REFERENCES} references, {count} examples, {os.cpu_count()} CPU cores")
     for head in ("counts", "profile"):
-        weights = deeplift.profile_weights(logits, 0) if head == "profile" else None
-        target = deeplift.profile_target(0) if head == "profile" else deeplift.counts_target(1, 0)
+        weights = targets.profile_weights(logits, 0) if head == "profile" else None
+        target = targets.profile(0, 0) if head == "profile" else targets.counts(1, 0)
         explain = deeplift.DeepLift(model, target, REFERENCES)
 
         def ours(weights: np.ndarray | None = weights, explain: deeplift.DeepLift = explain) -> np.ndarray:
             parts = []
             for i in range(0, count, BATCH):
                 s = slice(i, i + BATCH)
-                found = explain(x[s], refs[s], weights=None if weights is None else weights[s])
+                found = explain(x[s], refs[s], held=None if weights is None else weights[s])
                 parts.append(deeplift.contributions(found, x[s], refs[s]))
             return np.concatenate(parts)
 

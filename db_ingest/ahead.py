@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -70,7 +70,7 @@ class OrderedPool(_Pool, Generic[Made]):
 
 def ahead(
     make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1, depth: int = 1, name: str = "ahead"
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """``make(item)`` of every item in the order of the items, the next few made while one is used.
 
     Args:

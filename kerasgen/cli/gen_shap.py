@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from db_ingest.cli.frame import Command
 
 if TYPE_CHECKING:
-    from kerasgen.interpretation.attribute import ShapResult
+    from kerasgen.interpretation.explain_tdb import ShapResult
 
 
 def _report(result: ShapResult) -> None:
@@ -23,7 +23,7 @@ def _report(result: ShapResult) -> None:
 
 COMMAND = Command(
     prog="gen_shap",
-    function="kerasgen.interpretation.attribute:shap",
+    function="kerasgen.interpretation.explain_tdb:shap",
     report=_report,
     epilog=(
         "All flags about inputs and regions are taken from the model's bundle; give one only to overrule it. "

@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,24 +21,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasgen.interpretation import operations
+from kerasgen.interpretation import rules as table
+from kerasgen.interpretation.explainers import Attributions
+from kerasgen.interpretation.gradients import gradient_of, values_of
+from kerasgen.interpretation.targets import Target
+
 log = logging.getLogger("kerasgen")
 
-_SAME = 1e-6
-"""Difference of inputs below which the rescale rule's ratio is the plain gradient, as in shap."""
 
-_LINEAR = {"linear", None}
-_NONLINEAR_LAYERS = (
-    "Multiply", "Dot", "Maximum", "Minimum", "Softmax", "LayerNormalization", "GroupNormalization", "UnitNormalization",
-    "MultiHeadAttention", "Attention", "AdditiveAttention", "LSTM", "GRU", "SimpleRNN", "Bidirectional",
-    "MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling1D",
-)  # fmt: skip
-
-Target = Callable[[Sequence[Any], Any], Any]
-"""``(outputs of rows, weights of rows) -> (rows,)``: what is explained, linear in the outputs."""
-
-
-class Attribution(NamedTuple):
-    """Attributions of one batch of examples.
+class Multipliers(NamedTuple):
+    """DeepLIFT's multipliers of one batch of examples.
 
     Args:
         multipliers: ``(batch, references, length, 4) float32``.
@@ -50,215 +43,192 @@ class Attribution(NamedTuple):
     reference: np.ndarray
 
 
-def counts_target(output: int, task: int | None) -> Target:
-    """Log counts of one channel, or their sum over channels; where there are bins, their sum over bins.
-
-    Of labels, the same of their logits.
-    """
-
-    def target(outputs: Sequence[Any], weights: Any) -> Any:
-        found = outputs[output] if task is None else outputs[output][..., task : task + 1]
-        return ops.sum(found, axis=tuple(range(1, len(found.shape))))
-
-    return target
-
-
-def profile_target(output: int) -> Target:
-    """Mean-centred logits weighted by the example's softmax, summed over positions and the channels weighted.
-
-    ``weights`` are ``(rows, length, tasks)``: the example's softmax, the same for the example and its references, 0 in
-    the channels not explained. They are held fixed, so that what is explained is linear in the logits.
-    """
-
-    def target(outputs: Sequence[Any], weights: Any) -> Any:
-        logits = outputs[output]
-        centred = logits - ops.mean(logits, axis=1, keepdims=True)
-        return ops.sum(centred * weights, axis=(1, 2))
-
-    return target
-
-
-def profile_weights(logits: np.ndarray, task: int | None) -> np.ndarray:
-    """Softmax over positions of ``(batch, length, tasks)`` logits, 0 in all channels but ``task`` (None: keep all)."""
-    from scipy.special import softmax
-
-    weights = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
-    if task is not None:
-        others = np.arange(weights.shape[-1]) != task
-        weights[:, :, others] = 0
-    return weights
-
-
 class DeepLift:
     """Explains one model; the compiled function is kept for batches of one shape.
 
     Args:
         model: its first input is the sequence, ``(batch, length, 4)``; other inputs are held fixed.
         target: what is explained.
-        references: references an example.
+        references: number of references per example.
+        rules: rules by class of layer that go before those of :data:`kerasgen.interpretation.rules.RULES`.
 
-    Layers whose nonlinearity is not an elementwise activation get their plain gradient, which a warning names; how far
-    that is from complete shows in :func:`completeness`.
+    Layers without a rule get their plain gradient, which a warning names; how far that is from complete shows in
+    :func:`completeness`.
     """
 
-    def __init__(self, model: keras.Model, target: Target, references: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        target: Target,
+        references: int,
+        rules: Mapping[type, table.Rule] | None = None,
+    ) -> None:
         self.model, self.target, self.references = model, target, references
-        self._compiled: Any = None
-        odd = sorted({type(layer).__name__ for layer in _flat_layers(model)} & set(_NONLINEAR_LAYERS))
-        if odd:
+        self._compiled: Callable[..., Any] | None = None
+        self._rules: list[tuple[Any, table.Rule]] = []
+        unknown = []
+        for layer in _reached(model):
+            rule = table.rule_of(layer, rules) or operations.rule_of(layer)
+            if rule is None:
+                unknown.append(layer)
+            self._rules.append((layer, rule or table.activations))
+        if unknown:
             log.warning(
                 "warning: %s have no rescale rule and get their plain gradient; see the completeness deltas",
-                ", ".join(odd),
+                ", ".join(_names(unknown)),
             )
 
     def __call__(
-        self, sequence: np.ndarray, references: np.ndarray, others: Sequence[np.ndarray] = (), weights: Any = None
-    ) -> Attribution:
+        self, sequence: np.ndarray, references: np.ndarray, others: Sequence[np.ndarray] = (), held: Any = None
+    ) -> Multipliers:
         """Attribute the target to the sequence.
 
         Args:
             sequence: ``(batch, length, 4) float32``.
             references: ``(batch, references, length, 4) float32``.
             others: the model's other inputs, ``(batch, ...)``.
-            weights: for the target, ``(batch, ...)``.
+            held: what the target holds fixed, ``(batch, ...)``.
         """
         batch, count = references.shape[:2]
         rows = np.concatenate([sequence, references.reshape(batch * count, *references.shape[2:])])
         more = [np.concatenate([x, np.repeat(x, count, axis=0)]) for x in others]
-        if weights is None:
-            weights = np.zeros((batch, 1), np.float32)
-        spread = np.concatenate([weights, np.repeat(weights, count, axis=0)])
+        if held is None:
+            held = np.zeros((batch, 1), np.float32)
+        spread = np.concatenate([held, np.repeat(held, count, axis=0)])
         if self._compiled is None:
             self._compiled = self._compile(batch)
         multipliers, values = self._compiled(rows, more, spread)
         multipliers, values = np.asarray(multipliers), np.asarray(values)
-        return Attribution(
+        return Multipliers(
             multipliers[batch:].reshape(references.shape), values[:batch], values[batch:].reshape(batch, count)
         )
 
     def _compile(self, batch: int) -> Callable[..., Any]:
-        def forward(rows: Any, more: Sequence[Any], weights: Any) -> tuple[Any, Any]:
-            inputs = [rows, *more] if more else rows
-            with _rescaled(self.model, batch, self.references):
-                outputs = self.model(inputs, training=False)
-            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-            values = self.target(outputs, weights)
+        def forward(rows: Any, more: Sequence[Any], held: Any) -> tuple[Any, Any]:
+            with _replaced(self._rules, table.Rows(batch, self.references)):
+                values = values_of(self.model, self.target, rows, more, held)
             return ops.sum(values[batch:]), values
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            @tf.function(jit_compile=True)
-            def run(rows: Any, more: Any, weights: Any) -> tuple[Any, Any]:
-                rows = tf.convert_to_tensor(rows)
-                with tf.GradientTape() as tape:
-                    tape.watch(rows)
-                    total, values = forward(rows, more, weights)
-                return tape.gradient(total, rows), values
-
-            return run
-        if keras.backend.backend() == "jax":
-            import jax
-
-            def gradient(rows: Any, more: Any, weights: Any) -> tuple[Any, Any]:
-                (_, values), found = jax.value_and_grad(forward, has_aux=True)(rows, more, weights)
-                return found, values
-
-            return jax.jit(gradient)
-        raise NotImplementedError(f"DeepLIFT runs on TensorFlow and JAX, not on {keras.backend.backend()}")
+        return gradient_of(forward)
 
 
-def completeness(attribution: Attribution, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class DeepShap:
+    """DeepLIFT's contributions, their mean over references; what ``shap.DeepExplainer`` computes.
+
+    Args:
+        model: its first input is the sequence; other inputs are held fixed.
+        target: what is explained.
+        batch_size: examples per batch; ``batch_size * (1 + n_references)`` rows go through the model at a time.
+        n_references: references per example.
+        rules: rules by class of layer that go before those of :data:`kerasgen.interpretation.rules.RULES`.
+    """
+
+    complete = True
+    references = "dinucleotide_shuffle"
+    batch_size = 4
+    one_size = True
+
+    def __init__(
+        self,
+        model: keras.Model,
+        target: Target,
+        *,
+        batch_size: int,
+        n_references: int,
+        rules: Mapping[type, table.Rule] | None = None,
+    ) -> None:
+        self.model, self.target, self.batch_size = model, target, batch_size
+        self._lift = DeepLift(model, target, n_references, rules)
+
+    def __call__(self, X: np.ndarray, others: Sequence[np.ndarray], references: np.ndarray | None) -> Attributions:
+        """See :class:`kerasgen.interpretation.explainers.Explainer`."""
+        assert references is not None
+        found = self._lift(X, references, others, self.target.held_of(self.model, (X, *others)))
+        scores = contributions(found, X, references)
+        delta, difference = completeness(found, scores)
+        attributions = X * scores.sum(axis=-1, keepdims=True)
+        return Attributions(attributions, hypothetical(found, references), delta, difference)
+
+
+def completeness(found: Multipliers, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far contributions are from adding up.
 
     Args:
-        attribution: of a batch.
+        found: multipliers of a batch.
         contributions: ``(batch, length, 4)``, mean over references of multiplier times difference from the reference.
 
     Returns:
         ``delta`` and ``difference``, ``(batch,)`` each: the sum of contributions minus the difference in the target
         between example and mean reference, and that difference.
     """
-    difference = attribution.example.astype(np.float64) - attribution.reference.astype(np.float64).mean(axis=1)
+    difference = found.example.astype(np.float64) - found.reference.astype(np.float64).mean(axis=1)
     return contributions.astype(np.float64).sum(axis=(1, 2)) - difference, difference
 
 
-def contributions(attribution: Attribution, sequence: np.ndarray, references: np.ndarray) -> np.ndarray:
+def contributions(found: Multipliers, sequence: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Mean over references of multiplier times difference, ``(batch, length, 4)``; what shap.DeepExplainer returns."""
-    return (attribution.multipliers * (sequence[:, None] - references)).mean(axis=1)
+    return (found.multipliers * (sequence[:, None] - references)).mean(axis=1)
 
 
-def hypothetical(attribution: Attribution, references: np.ndarray) -> np.ndarray:
+def hypothetical(found: Multipliers, references: np.ndarray) -> np.ndarray:
     """Contribution each base would make at each position, ``(batch, length, 4)``, mean over references.
 
     At the base that is there it equals the sum over bases of :func:`contributions`.
     """
-    present = (attribution.multipliers * references).sum(axis=-1, keepdims=True)
-    return (attribution.multipliers - present).mean(axis=1)
+    present = (found.multipliers * references).sum(axis=-1, keepdims=True)
+    return (found.multipliers - present).mean(axis=1)
 
 
 @contextmanager
-def _rescaled(model: keras.Model, batch: int, references: int) -> Iterator[None]:
-    """Give every elementwise activation of the model the rescale gradient while a function is traced."""
-    changed = []
+def _replaced(rules: Iterable[tuple[Any, table.Rule]], rows: table.Rows) -> Iterator[None]:
+    """Give every layer what its rule says while a function is traced."""
+    changed: list[tuple[Any, str, Any]] = []
     try:
-        for layer in _flat_layers(model):
-            for name in ("activation", "recurrent_activation"):
-                function = getattr(layer, name, None)
-                if callable(function) and getattr(function, "__name__", "") not in (*_LINEAR, "softmax"):
-                    changed.append((layer, name, function))
-                    setattr(layer, name, _rescale(function, batch, references))
-            if type(layer).__name__ in ("ReLU", "LeakyReLU", "ELU", "PReLU") and type(layer).__module__.startswith(
-                "keras"
-            ):
-                changed.append((layer, "call", layer.call))
-                layer.call = _rescale(layer.call, batch, references)
+        for layer, rule in rules:
+            for name, function in rule(layer, rows).items():
+                changed.append((layer, name, getattr(layer, name)))
+                setattr(layer, name, function)
         yield
     finally:
-        for layer, name, function in changed:
+        for layer, name, function in reversed(changed):
             if name == "call":
                 del layer.call
             else:
                 setattr(layer, name, function)
 
 
-def _rescale(function: Callable[[Any], Any], batch: int, references: int) -> Callable[[Any], Any]:
-    def spread(x: Any) -> Any:
-        return ops.repeat(x, references, axis=0)
-
-    @ops.custom_gradient
-    def rescaled(x: Any) -> Any:
-        y = function(x)
-
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            upstream = args[0] if upstream is None else upstream
-            # Of a nonlinearity that is elementwise, the slope between example and reference is the multiplier.
-            delta_x = spread(x[:batch]) - x[batch:]
-            delta_y = spread(y[:batch]) - y[batch:]
-            far = ops.abs(delta_x) > _SAME
-            slope = ops.where(
-                far, delta_y / ops.where(far, delta_x, ops.ones_like(delta_x)), _local_slope(function, x[batch:])
-            )
-            return ops.concatenate([ops.zeros_like(x[:batch]), upstream[batch:] * slope], axis=0)
-
-        return y, gradient
-
-    return rescaled
+def _reached(model: keras.Model) -> list[Any]:
+    """Layers and operations that the sequence reaches, those of models within the model too."""
+    graph = _graph(model)
+    if graph is None:
+        return list(model._flatten_layers(include_self=False, recursive=True))
+    tensors, found = {id(graph.inputs[0])}, {}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if any(id(tensor) in tensors for tensor in node.input_tensors):
+                tensors.update(id(tensor) for tensor in node.output_tensors)
+                found[id(node.operation)] = node.operation
+    # A layer that is used in two places is one.
+    return list({id(part): part for operation in found.values() for part in _parts(operation)}.values())
 
 
-def _local_slope(function: Callable[[Any], Any], x: Any) -> Any:
-    """Derivative of an elementwise function at ``x``."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        return tape.gradient(y, x)
-    import jax
-
-    return jax.vjp(function, x)[1](ops.ones_like(x))[0]
+def _names(unknown: list[Any]) -> list[str]:
+    """Names of layers without a rule, but of those within another."""
+    within = {id(part) for layer in unknown for part in _parts(layer)[1:]}
+    return sorted({table.name_of(layer) for layer in unknown if id(layer) not in within})
 
 
-def _flat_layers(model: keras.Model) -> list[Any]:
-    return [layer for layer in model._flatten_layers(include_self=False, recursive=True)]
+def _graph(operation: Any) -> Any:
+    """The functional model that an operation is or holds, None for a layer and for a model with a call of its own."""
+    operation = getattr(operation, "_functional", None) or operation
+    return operation if hasattr(operation, "_nodes_by_depth") else None
+
+
+def _parts(operation: Any) -> list[Any]:
+    """The operation and the layers in it; of a functional model, its layers and operations alone."""
+    graph = _graph(operation)
+    if graph is not None:
+        return [inner for part in graph.operations for inner in _parts(part)]
+    if not isinstance(operation, keras.layers.Layer):
+        return [operation]
+    return [operation, *operation._flatten_layers(include_self=False, recursive=True)]

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from db_ingest.errors import InputError, MissingFileError
+from db_ingest.errors import InputError
+from db_ingest.layout.genome import Genome
+from kerasgen.interpretation.files import Explained
 
-
-class Explained(NamedTuple):
-    """Contribution scores of ``gen_shap`` in memory, in the direction they were read.
-
-    Args:
-        chromosome: ``(n,)`` names.
-        start: ``(n,) int64`` first base of each window.
-        reverse: ``(n,) bool``, read as the reverse complement.
-        sequence: ``(n, length, 4) uint8`` one-hot.
-        observed: head -> ``(n, length) float32``.
-    """
-
-    chromosome: np.ndarray
-    start: np.ndarray
-    reverse: np.ndarray
-    sequence: np.ndarray
-    observed: dict[str, np.ndarray]
-
-
-def read_explained(path: str | Path) -> Explained:
-    """Read ``P.shap.h5``; raises :class:`InputError` for anything else."""
-    import h5py
-
-    if not Path(path).is_file():
-        raise MissingFileError(f"{path}: no such file; expected the P.shap.h5 of gen_shap")
-    try:
-        with h5py.File(path) as file:
-            coords = file["coords"][:].astype(str)
-            sequence = file["sequence"][:]
-            observed = {head: file[head]["observed"][:] for head in ("counts", "profile") if head in file}
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: not a file of gen_shap ({error})") from error
-    start = coords[:, 1].astype(np.int64) - sequence.shape[1] // 2
-    return Explained(coords[:, 0], start, coords[:, 2] == "-", sequence, observed)
+_LONGEST = 2**31 - 1
+"""bp that a chromosome may have."""
 
 
 class Site(NamedTuple):
@@ -53,19 +24,25 @@ class Site(NamedTuple):
     name: str
 
 
-def read_sites(path: str | Path) -> dict[str, list[Site]]:
-    """Sites of a BED file by chromosome; column 4 is the name."""
-    from db_ingest.inputs.files import read_text
+def read_sites(path: str | Path, chromosomes: Sequence[str]) -> dict[str, list[Site]]:
+    """Sites of a BED file by chromosome; column 4 is the name.
 
+    Args:
+        path: the file; its chromosomes may be named as UCSC, Ensembl or GenBank name them.
+        chromosomes: names of those that were explained; sites elsewhere are left out.
+
+    Raises:
+        InputError: with the file and the line, for anything that is no interval; no site is on these chromosomes.
+    """
+    from db_ingest.formats import bed
+
+    # How long the chromosomes are, the explained regions do not say.
+    genome = Genome(tuple(map(str, chromosomes)), (_LONGEST,) * len(chromosomes))
+    found = bed.read(path, genome, summit="none", empty="allow")
     sites: dict[str, list[Site]] = {}
-    for number, line in enumerate(read_text(path, "a BED file of known sites").splitlines(), 1):
-        fields = line.split("\t")
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        if len(fields) < 3 or not fields[1].isdigit() or not fields[2].isdigit():
-            raise InputError(f"{path}:{number}: expected chromosome, start and end, got {line.strip()[:60]!r}")
-        name = fields[3] if len(fields) > 3 else ""
-        sites.setdefault(fields[0], []).append(Site(int(fields[1]), int(fields[2]), name))
+    for place, start, end, name in zip(found.chromosome, found.start, found.end, found.name, strict=True):
+        site = Site(int(start), int(end), "" if name == "." else str(name))
+        sites.setdefault(genome.names[place], []).append(site)
     return sites
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
-
-import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
@@ -22,10 +18,11 @@ from kerasgen import backend, bundle
 from kerasgen import spec as specs
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
-from kerasgen.loader.builder import Arrays, BatchBuilder, alone, keep_accepted
-from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks
-from kerasgen.objectives import heads
+from kerasgen.loader.builder import BatchBuilder
+from kerasgen.prediction.batches import accepted, read_batches
+from kerasgen.prediction.files import SUFFIX, PredictionsWriter, coordinates
+from kerasgen.prediction.head_tracks import tracks_of, write_tracks
+from kerasgen.prediction.predict import outputs_of
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
 from kerasgen.settings import BatchSize, Data, Inputs, LoadModel, Outputs, Regions, TdbArray, Values
@@ -35,11 +32,6 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger("kerasgen")
-
-_READ_TOGETHER = 4096
-"""Windows that are read in one go."""
-
-SUFFIX = ".predictions"
 
 
 class PredictionResult(NamedTuple):
@@ -98,12 +90,12 @@ def predict_tdb(
     database, spec, regions, record = resolve(found, tdb_array, changes)
     chromosomes = choose_chromosomes(found, database, predict_chroms)
     windows = plan_prediction(database, spec, regions, chromosomes, seed=seed).epoch(0)
-    builder = BatchBuilder(database, spec)
+    builder = BatchBuilder(database, spec, codes=True)
     if windows.reverse.any():
         builder.check_strands()
-    pair = _count_head(spec) if bigwig_prefix else None
+    tracks = tracks_of(spec) if bigwig_prefix else None
     every = len(windows.centre)
-    windows = keep_accepted(builder, windows, batch_size)
+    windows = accepted(builder, windows, batch_size)
     if len(windows.centre) < every:
         log.info("%s of %s regions lie outside the minima and maxima", f"{every - len(windows.centre):,}", f"{every:,}")
     if len(windows.centre) == 0:
@@ -122,7 +114,9 @@ def predict_tdb(
     }
     with storage.replacing(path) as temporary:
         _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, record, chromosomes))
-        bigwigs = _write_bigwigs(temporary, bigwig_prefix, database, spec, windows, pair) if pair else []
+        bigwigs = []
+        if bigwig_prefix and tracks:
+            bigwigs = write_tracks(temporary, bigwig_prefix, database.genome, spec, windows, tracks)
     return PredictionResult(path, len(windows.centre), bigwigs)
 
 
@@ -178,46 +172,6 @@ def choose_chromosomes(found: Bundle, database: Database, named: Sequence[str] |
     return chromosomes
 
 
-def batches(
-    model: keras.Model, builder: BatchBuilder, windows: Windows, batch_size: int
-) -> Iterator[tuple[slice, Arrays, Arrays]]:
-    """Predict in order; the next batch is made, and the next windows are read, meanwhile.
-
-    Yields:
-        The samples' places, their labels and the model's outputs, as NumPy arrays.
-    """
-    held = Blocks(builder.database, builder.needs, Order(), max(batch_size, _READ_TOGETHER)).hold(windows)
-
-    def build(first: int) -> tuple[Arrays, Arrays]:
-        return builder.build(windows, held.parts(first, min(first + batch_size, len(windows.centre))))
-
-    starts = list(range(0, len(windows.centre), batch_size))
-    with contextlib.closing(held), ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(build, starts[0])
-        for number, first in enumerate(starts):
-            inputs, labels = ahead.result()
-            if number + 1 < len(starts):
-                ahead = pool.submit(build, starts[number + 1])
-            count = len(labels[0])
-            yield slice(first, first + count), labels, run_model(model, inputs, batch_size)
-
-
-def run_model(model: keras.Model, inputs: Arrays, batch_size: int) -> Arrays:
-    """Outputs of one batch, which is filled up to ``batch_size`` so that the model is compiled for one size only."""
-    count = len(inputs[0])
-    padded = tuple(np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)]) for x in inputs)
-    outputs = model.predict_on_batch(alone(padded))
-    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    return tuple(np.asarray(output)[:count] for output in outputs)
-
-
-def coordinates(database: Database, windows: Windows) -> np.ndarray:
-    """``(n, 3)`` byte strings: chromosome, centre, strand."""
-    names = np.array(database.genome.names)[windows.chromosome]
-    strand = np.where(windows.reverse, "-", "+")
-    return np.column_stack([names, windows.centre.astype(str), strand]).astype("S")
-
-
 def _provenance(
     found: Bundle, database: Database, spec: DataSpec, flags: dict[str, Any], chromosomes: list[str]
 ) -> dict[str, str]:
@@ -243,55 +197,11 @@ def _write(
     batch_size: int,
     provenance: dict[str, str],
 ) -> None:
-    import h5py
-
     count = len(windows.centre)
-    with h5py.File(path, "w") as file, progress("predict", count, "samples") as advance:
-        file.attrs.update(provenance)
-        file["coords"] = coordinates(builder.database, windows)
-        for where, labels, outputs in batches(model, builder, windows, batch_size):
-            if where.start == 0 and len(labels) != len(outputs):
-                raise InputError(f"the model has {len(outputs)} outputs; the data spec has {len(labels)}")
-            for kind, arrays in (("lab", labels), ("pred", outputs)):
-                for i, array in enumerate(arrays):
-                    name = f"{kind}_{i}"
-                    if name not in file:
-                        file.create_dataset(
-                            name, (count, *array.shape[1:]), np.float32, chunks=(min(64, count), *array.shape[1:]),
-                            compression="gzip", compression_opts=1, shuffle=True,
-                        )  # fmt: skip
-                    file[name][where] = array
+    with (
+        PredictionsWriter(path, coordinates(builder.database, windows), provenance) as writer,
+        progress("predict", count, "samples") as advance,
+    ):
+        for where, inputs, labels in read_batches(builder, windows, batch_size):
+            writer.put(where, labels, outputs_of(model, inputs, batch_size))
             advance(where.stop - where.start)
-
-
-def _count_head(spec: DataSpec) -> tuple[int, int]:
-    """Places of the profile output and of the counts that go with it, channel by channel."""
-    pair = heads.profile_with_counts(spec.outputs)
-    if pair is None:
-        raise InputError("--bigwig_prefix needs a profile output and log counts (sum, log) of the same channels")
-    return pair
-
-
-def _write_bigwigs(
-    path: Path, prefix: str | None, database: Database, spec: DataSpec, windows: Windows, pair: tuple[int, int]
-) -> list[Path]:
-    import h5py
-
-    from kerasgen.prediction.bigwig import write_bigwig
-
-    profile, counts = pair
-    channels = spec.outputs[profile]
-    swap = channels.swap(dict(spec.strand_map)) if windows.reverse.any() else list(range(channels.width))
-    start = windows.centre - channels.flank
-    written = []
-    with h5py.File(path) as file:
-        observed = file[f"lab_{profile}"][:]
-        share = heads.of(channels).expected(file[f"pred_{profile}"][:])
-        total = heads.of(spec.outputs[counts]).total_counts(file[f"pred_{counts}"][:], spec.pseudocount)
-    for kind, values in (("predicted", share * total[:, None]), ("observed", np.nan_to_num(observed))):
-        turned = np.where(windows.reverse[:, None, None], values[:, ::-1][:, :, swap], values)
-        for task in range(channels.width):
-            target = Path(f"{prefix}.task_{task}.{kind}.bw")
-            write_bigwig(target, database.genome, windows.chromosome, start, turned[:, :, task])
-            written.append(target)
-    return written

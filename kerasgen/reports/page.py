@@ -69,6 +69,7 @@ def report(
         InputError: a file that is not what it should be.
     """
     from kerasgen.interpretation import recovery
+    from kerasgen.interpretation.files import read_explained
 
     if truth is not None and explained is None:
         raise InputError("--truth shows whether attributions find known sites; give --explained too")
@@ -93,7 +94,7 @@ def report(
         note = "Medians over loci for profiles. Each measure stands beside what knows nothing of the sequence, and beside replicates where there are any."
         parts.append(_section(f"Scores on {document['provenance'].get('chromosomes', '')}", body, note))
     auroc: dict[str, float] = {}
-    sites = recovery.read_sites(truth) if truth is not None else {}
+    sites: dict[str, list[Any]] = {}
     if predictions is not None:
         parts.append(
             _section(
@@ -103,7 +104,9 @@ def report(
             )
         )
     if explained is not None:
-        shown = recovery.read_explained(explained)
+        shown = read_explained(explained)
+        if truth is not None:
+            sites = recovery.read_sites(truth, list(dict.fromkeys(shown.chromosome)))
         note = "Contribution of each base to the prediction (DeepSHAP)."
         if sites:
             auroc = recovery.auroc(shown, sites)
@@ -210,7 +213,7 @@ def _profiles(path: str) -> bytes:
     from scipy.special import softmax
 
     from kerasgen import plotting
-    from kerasgen.scoring.profile_counts import read_predictions
+    from kerasgen.prediction.files import read_predictions
 
     found = read_predictions(path)
     if found.profile is None:

@@ -11,45 +11,18 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from db_ingest import storage
-from db_ingest.errors import InputError, MissingFileError
+from db_ingest.errors import InputError
 from db_ingest.settings import Setting, takes_settings
 from kerasgen.objectives import heads, metrics
+from kerasgen.prediction.files import Predictions, read_predictions
 from kerasgen.scoring.agreement import Scores as HeadScores
 from kerasgen.scoring.agreement import head_scores, measured
 from kerasgen.scoring.agreement import number as _number
 from kerasgen.settings import Title
-from kerasgen.spec import DataSpec
 
 log = logging.getLogger("kerasgen")
 
 _SMOOTHING_SIGMA, _SMOOTHING_WIDTH = 7.0, 81
-
-
-class Predictions(NamedTuple):
-    """A predictions file in memory.
-
-    Args:
-        coords: ``(n, 3)`` strings: chromosome, centre, strand.
-        spec: inputs and outputs of the model.
-        labels, outputs: one float32 array an output.
-        attributes: provenance.
-    """
-
-    coords: np.ndarray
-    spec: DataSpec
-    labels: list[np.ndarray]
-    outputs: list[np.ndarray]
-    attributes: dict[str, str]
-
-    @property
-    def profile(self) -> int | None:
-        """Place of the profile output."""
-        return heads.place_of(self.spec.outputs, "profile")
-
-    @property
-    def counts(self) -> int | None:
-        """Place of the counts output."""
-        return heads.place_of(self.spec.outputs, "counts")
 
 
 class Scores(NamedTuple):
@@ -64,27 +37,6 @@ class Scores(NamedTuple):
 
     tasks: list[dict[str, Any]]
     files: list[Path]
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """Read a file of ``gen_predict_tdb``; raises :class:`InputError` for anything else."""
-    import h5py
-
-    if not Path(path).is_file():
-        raise MissingFileError(f"{path}: no such file; expected the P.predictions of gen_predict_tdb")
-    try:
-        with h5py.File(path) as file:
-            spec = DataSpec.from_json(json.loads(file.attrs["data_spec"]))
-            count = len(spec.outputs)
-            return Predictions(
-                coords=file["coords"][:].astype(str),
-                spec=spec,
-                labels=[file[f"lab_{i}"][:] for i in range(count)],
-                outputs=[file[f"pred_{i}"][:] for i in range(count)],
-                attributes={key: str(value) for key, value in file.attrs.items()},
-            )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a predictions file of gen_predict_tdb ({error})") from error
 
 
 @takes_settings

@@ -9,7 +9,8 @@ from keras import layers
 
 import architectures
 from kerasgen.interpretation import deeplift
-from kerasgen.interpretation.attribute import references_of
+from kerasgen.interpretation.explain_tdb import references_of
+from kerasgen.interpretation.targets import Target, counts, profile, profile_weights
 from kerasgen.regions.windows import Windows
 from kerasgen.sequence import one_hot
 
@@ -37,8 +38,8 @@ def as_arrays(outputs) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(output) for output in outputs]
 
 
-def check_complete(model: keras.Model, target: deeplift.Target, x, refs, others=(), weights=None) -> None:
-    found = deeplift.DeepLift(model, target, refs.shape[1])(x, refs, others, weights)
+def check_complete(model: keras.Model, target: Target, x, refs, others=(), held=None) -> None:
+    found = deeplift.DeepLift(model, target, refs.shape[1])(x, refs, others, held)
     scores = deeplift.contributions(found, x, refs)
     delta, difference = deeplift.completeness(found, scores)
     assert (np.abs(delta) <= 1e-3 * np.abs(difference) + 1e-5).all()
@@ -52,16 +53,16 @@ def test_contributions_of_both_heads_add_up(rng: np.random.Generator, pooling: s
     model = bpnet(counts_pooling=pooling)
     x, refs = example(rng, 2, 200, 5)
     logits = as_arrays(model(x))[0]
-    check_complete(model, deeplift.counts_target(1, 0), x, refs)
-    check_complete(model, deeplift.counts_target(1, None), x, refs)
-    check_complete(model, deeplift.profile_target(0), x, refs, weights=deeplift.profile_weights(logits, 1))
+    check_complete(model, counts(1, 0), x, refs)
+    check_complete(model, counts(1, None), x, refs)
+    check_complete(model, profile(0, 1), x, refs, held=profile_weights(logits, 1))
 
 
 def test_controls_are_held_fixed(rng: np.random.Generator) -> None:
     model = bpnet(control_profiles=2, control_counts=2)
     x, refs = example(rng, 2, 200, 4)
     controls = [rng.random((2, 60, 2)).astype(np.float32), rng.random((2, 2)).astype(np.float32)]
-    check_complete(model, deeplift.counts_target(1, 0), x, refs, controls)
+    check_complete(model, counts(1, 0), x, refs, controls)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "softplus", "sigmoid", "tanh", "exponential", "elu"])
@@ -74,14 +75,14 @@ def test_any_elementwise_activation_is_complete(rng: np.random.Generator, activa
     h = layers.ReLU()(layers.Dense(4)(layers.Flatten()(h)))
     model = keras.Model(inputs, layers.Dense(1)(h))
     x, refs = example(rng, 2, 40, 3)
-    check_complete(model, deeplift.counts_target(0, 0), x, refs)
+    check_complete(model, counts(0, 0), x, refs)
 
 
 def test_the_model_is_left_as_it_was(rng: np.random.Generator) -> None:
     model = bpnet()
     x, refs = example(rng, 1, 200, 2)
     before, layer = as_arrays(model(x)), model.get_layer("relu_1").activation
-    deeplift.DeepLift(model, deeplift.counts_target(1, 0), 2)(x, refs)
+    deeplift.DeepLift(model, counts(1, 0), 2)(x, refs)
     assert model.get_layer("relu_1").activation is layer
     for a, b in zip(before, as_arrays(model(x)), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -91,7 +92,7 @@ def test_layers_without_a_rule_are_named(rng: np.random.Generator, caplog: pytes
     inputs = keras.Input((20, 4))
     h = layers.Conv1D(3, 3)(inputs)
     model = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.Multiply()([h, h]))))
-    deeplift.DeepLift(model, deeplift.counts_target(0, 0), 2)
+    deeplift.DeepLift(model, counts(0, 0), 2)
     assert "Multiply have no rescale rule" in caplog.text
 
 
@@ -125,10 +126,10 @@ def test_contributions_equal_those_of_shap(rng: np.random.Generator, head: str, 
     x, refs = example(rng, 3, model.inputs[0].shape[1], 6)
     logits = as_arrays(model(x))[0]
     if head == "counts":
-        target, weights = deeplift.counts_target(1, 1), None
+        target, weights = counts(1, 1), None
     else:
-        target, weights = deeplift.profile_target(0), deeplift.profile_weights(logits, 0)
-    found = deeplift.DeepLift(model, target, 6)(x, refs, weights=weights)
+        target, weights = profile(0), profile_weights(logits, 0)
+    found = deeplift.DeepLift(model, target, 6)(x, refs, held=weights)
     ours = deeplift.contributions(found, x, refs)
     for i in range(len(x)):
         if head == "counts":

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from db_ingest.errors import InputError
 from kerasgen.database import Database
 from kerasgen.interpretation import recovery
-from kerasgen.interpretation.attribute import shap
+from kerasgen.interpretation.explain_tdb import shap
+from kerasgen.interpretation.files import read_explained
 from kerasgen.reports.page import report
 from kerasgen.sequence import one_hot
 
@@ -87,8 +88,20 @@ def test_auroc_equals_a_count_by_hand(explained: Path, simulated: Path) -> None:
         known.append(truth[int(centre) - 100 : int(centre) + 100])
         scores.append(np.abs(row))
     wanted = roc_auc_score(np.concatenate(known), np.concatenate(scores))
-    found = recovery.auroc(recovery.read_explained(explained), recovery.read_sites(simulated / "motifs.bed"))
+    found = recovery.auroc(read_explained(explained), recovery.read_sites(simulated / "motifs.bed", ["chr3"]))
     assert found["profile"] == pytest.approx(wanted)
+
+
+def test_sites_are_found_by_any_name_of_their_chromosome(tmp_path: Path, simulated: Path) -> None:
+    wanted = recovery.read_sites(simulated / "motifs.bed", ["chr3", "chr1"])
+    assert {*wanted} == {"chr1", "chr3"}
+    assert all(site.name for site in wanted["chr3"])
+    plain = tmp_path / "plain.bed"
+    plain.write_text((simulated / "motifs.bed").read_text().replace("chr", ""))
+    assert recovery.read_sites(plain, ["chr3", "chr1"]) == wanted
+    plain.write_text("3\t10\tx\n")
+    with pytest.raises(InputError, match=r"plain.bed:1: "):
+        recovery.read_sites(plain, ["chr3"])
 
 
 def test_a_report_is_one_page_with_everything_in_it(

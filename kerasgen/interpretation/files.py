@@ -1,0 +1,106 @@
+"""The HDF5 files of contribution scores, ``P.shap.h5``: written batch by batch, read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from db_ingest.errors import InputError, MissingFileError
+from kerasgen.interpretation.explainers import Attributions
+from kerasgen.prediction.files import ZIPPED
+from kerasgen.sequence import one_hot
+
+if TYPE_CHECKING:
+    import h5py
+
+SUFFIX = ".shap.h5"
+
+_ROWS = 32
+"""Regions per chunk of an array."""
+
+
+class Explained(NamedTuple):
+    """Contribution scores of ``gen_shap`` in memory, in the direction in which windows were read.
+
+    Args:
+        chromosome: ``(n,)`` names.
+        start: ``(n,) int64`` first base of each window.
+        reverse: ``(n,) bool``, read as the reverse complement.
+        sequence: ``(n, length, 4) uint8`` one-hot.
+        observed: head -> ``(n, length) float32``.
+    """
+
+    chromosome: np.ndarray
+    start: np.ndarray
+    reverse: np.ndarray
+    sequence: np.ndarray
+    observed: dict[str, np.ndarray]
+
+
+def read_explained(path: str | Path) -> Explained:
+    """Read ``P.shap.h5``; raises :class:`InputError` for anything else."""
+    import h5py
+
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path}: no such file; expected the P.shap.h5 of gen_shap")
+    try:
+        with h5py.File(path) as file:
+            coords = file["coords"][:].astype(str)
+            sequence = file["sequence"][:]
+            observed = {head: file[head]["observed"][:] for head in ("counts", "profile") if head in file}
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: not a file of gen_shap ({error})") from error
+    start = coords[:, 1].astype(np.int64) - sequence.shape[1] // 2
+    return Explained(coords[:, 0], start, coords[:, 2] == "-", sequence, observed)
+
+
+class ExplainedWriter:
+    """Writes contribution scores batch by batch; a context manager.
+
+    Args:
+        path: the file.
+        coords: ``(n, 3)`` byte strings of all regions.
+        length: bp of each.
+        heads: names of the groups.
+        attributes: provenance.
+    """
+
+    def __init__(
+        self, path: str | Path, coords: np.ndarray, length: int, heads: Sequence[str], attributes: Mapping[str, Any]
+    ) -> None:
+        self._path, self._coords, self._length = path, coords, length
+        self._heads, self._attributes = heads, attributes
+
+    def __enter__(self) -> ExplainedWriter:
+        import h5py
+
+        count, length = len(self._coords), self._length
+        chunk = min(_ROWS, count)
+        self.file: h5py.File = h5py.File(self._path, "w")
+        self.file.attrs.update(self._attributes)
+        self.file["coords"] = self._coords
+        self.file.create_dataset("sequence", (count, length, 4), np.uint8, chunks=(chunk, length, 4), **ZIPPED)
+        for name in self._heads:
+            group = self.file.create_group(name)
+            group.create_dataset("hypothetical", (count, length, 4), np.float32, chunks=(chunk, length, 4), **ZIPPED)
+            group.create_dataset("observed", (count, length), np.float32, chunks=(chunk, length), **ZIPPED)
+            for column in ("delta", "difference"):
+                group.create_dataset(column, (count,), np.float64)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.file.close()
+
+    def put_sequence(self, where: slice, codes: np.ndarray) -> None:
+        """Write the sequence of some regions, ``(batch, length) uint8`` base codes."""
+        self.file["sequence"][where] = one_hot(codes).astype(np.uint8)
+
+    def put(self, where: slice, head: str, found: Attributions) -> None:
+        """Write the scores of a head for some regions."""
+        group = self.file[head]
+        group["hypothetical"][where], group["observed"][where] = found.hypothetical, found.observed
+        group["delta"][where], group["difference"][where] = found.delta, found.difference
