@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import architectures
+import kerasgen
 from architectures import testing
 from architectures.heads import OutputShape
 from architectures.testing import Case
-from kerasgen.interpretation import deeplift
+from kerasgen.interpretation import targets
 
 pytestmark = pytest.mark.backend
 
@@ -87,15 +88,9 @@ def explain(model: keras.Model, inputs: Sequence[np.ndarray], references: np.nda
     """DeepLIFT of kerasgen, of all outputs in turn."""
     found = []
     for place, output in enumerate(model.outputs):
-        target, weights = deeplift.counts_target(place, None), None
-        if output.name.startswith("profile"):
-            target = deeplift.profile_target(place)
-            weights = deeplift.profile_weights(testing.call(model, inputs)[place], None)
-        explainer = deeplift.DeepLift(model, target, references.shape[1])
-        attribution = explainer(inputs[0], references, inputs[1:], weights)
-        scores = deeplift.contributions(attribution, inputs[0], references)
-        delta, difference = deeplift.completeness(attribution, scores)
-        found.append((delta + difference, difference))
+        target = (targets.profile if output.name.startswith("profile") else targets.counts)(place)
+        attributions = kerasgen.attribute(model, list(inputs), target=target, references=references)
+        found.append((attributions.delta + attributions.difference, attributions.difference))
     return found
 
 

@@ -65,7 +65,7 @@ HEADS: dict[str, Callable] = {
     "a model in the model": lambda h: keras.Sequential([layers.Dense(4, activation="softmax"), layers.ReLU()])(h),
     "operations": lambda h: ops.sum(ops.exp(0.3 * h), axis=1) - ops.log(1 + ops.sum(ops.square(h), axis=(1,))),
     "operations of softmax": lambda h: ops.softmax(h, axis=1) + ops.logsumexp(h, axis=1, keepdims=True),
-    "operation of max pooling": lambda h: ops.max_pool(ops.relu(h), 3),
+    "operation of max pooling": lambda h: ops.max_pool(ops.relu(h), 3, strides=3),
 }
 
 
