@@ -1,20 +1,27 @@
 # make demo: the whole path on simulated data, ending with demo/report.html
-# make test: lint, types and all tests, on TensorFlow and on JAX
-# Both set up .venv first; they need python3 (3.11 to 3.13, with venv) and make.
+# make test: lint, types and all tests, on TensorFlow and then on JAX
+# make quick: lint, types and the tests that train nothing, for the inner loop
+# Each sets up .venv first; they need python3 (3.11 to 3.13, with venv) and make.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Processes that share the tests. Each takes the tests of half the files, and when it is done, some of the other's.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --durations 30 --durations-min 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test quick lint clean
 
 demo: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo/run.sh demo
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m backend
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) -m backend
+
+quick: $(VENV)/installed-test lint
+	$(PYTEST) -m "not slow and not real"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

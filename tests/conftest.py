@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Read by libraries as they are imported, and by the processes that tests start.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores: a pool of as many threads as cores in each of them would only make them wait.
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_name, "1")
+
+import hypothesis
 import numpy as np
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The same examples in each run; `pytest --hypothesis-profile explore` looks for new ones.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("KERASGEN_DATA", ROOT.parent / "shared" / "data"))
