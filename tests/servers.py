@@ -74,10 +74,11 @@ class Fault:
 class Server(ThreadingHTTPServer):
     """An HTTP server on 127.0.0.1 that keeps a list of its requests and can be told to fail."""
 
-    daemon_threads = True
+    daemon_threads = False  # so that the end of the server waits for them
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self._connections: set[socket.socket] = set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
@@ -91,7 +92,19 @@ class Server(ThreadingHTTPServer):
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self._thread.join()
+        # A client's pool may keep a connection open, and a thread of ours waits for its next request.
+        for connection in tuple(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
         """Clients that hang up are part of the tests."""

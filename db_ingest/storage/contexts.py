@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import tiledb
 
 _CONFIG = {"sm.mem.malloc_trim": "false"}  # Memory given back after each query costs more to get again than many do.
-_contexts = LruCache(16)
+# A context for S3 has dozens of threads: few are kept, and none of which the credentials were renewed.
+_contexts = LruCache(6)
+_CREDENTIALS = ("vfs.s3.aws_access_key_id", "vfs.s3.aws_secret_access_key", "vfs.s3.aws_session_token")
 _threads: int | None = None
 
 
@@ -39,4 +41,5 @@ def context_of(config: dict[str, str]) -> tiledb.Ctx:
 
         return tiledb.Ctx(config)
 
-    return _contexts.get(tuple(sorted(config.items())), make)
+    place = tuple(sorted((name, value) for name, value in config.items() if name not in _CREDENTIALS))
+    return _contexts.get(place, make, version=tuple(config.get(name) for name in _CREDENTIALS))

@@ -143,18 +143,18 @@ class LruCache:
 
     def __init__(self, size: int = 8) -> None:
         self._size = size
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """What was made for ``key``; made now if it was not, or was given up since."""
+    def get(self, key: Hashable, make: Callable[[], Value], *, version: Hashable = None) -> Value:
+        """What was made for ``key``; made now if it was not, was given up since, or was of another version."""
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
+            if key not in self._kept or self._kept[key][0] != version:
+                self._kept[key] = version, make()
             self._kept.move_to_end(key)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
-            return self._kept[key]
+            return self._kept[key][1]
 
 
 _connections = LruCache()
