@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 # Read by libraries as they are imported, and by the processes that tests start.
@@ -17,8 +19,11 @@ import numpy as np
 import pytest
 
 # The same examples in each run; `pytest --hypothesis-profile explore` looks for new ones.
-hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=CHECKS)
+hypothesis.settings.register_profile(
+    "suite", hypothesis.settings.get_profile("explore"), derandomize=True, database=None
+)
 hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,14 +32,33 @@ REAL_DATA = Path(os.environ.get("KERASGEN_DATA", ROOT.parent / "shared" / "data"
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
 
 
+SLOW_FIXTURES = {"s3_server", "trained"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs real data where there is none."""
+    """Mark as slow what waits for a slow fixture, and skip what needs real data where there is none."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES.intersection(item.fixturenames):
+            item.add_marker("slow")
     if (REAL_DATA / "sacCer3" / "sacCer3.fa").is_file():
         return
     skip = pytest.mark.skip(reason="no real data; KERASGEN_DATA names its folder")
     for item in items:
         if "real" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    """No thread that a test began outlives it."""
+    before = set(threading.enumerate())
+    yield
+    begun = set(threading.enumerate()) - before
+    for thread in begun:
+        thread.join(10)
+    left = [thread.name for thread in begun if thread.is_alive()]
+    assert not left, f"threads that the test left behind: {', '.join(left)}"
 
 
 @pytest.fixture(scope="session")

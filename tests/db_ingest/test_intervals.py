@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest import intervals
@@ -15,7 +15,6 @@ AXIS = 120
 pieces = st.lists(
     st.tuples(st.integers(0, AXIS - 1), st.integers(1, 30)).map(lambda p: (p[0], min(p[0] + p[1], AXIS))), max_size=12
 )
-exact = settings(deadline=None, derandomize=True, database=None)
 
 
 def columns(items: list[tuple[int, int]]) -> intervals.Spans:
@@ -30,7 +29,6 @@ def flags(spans: intervals.Spans) -> np.ndarray:
     return inside
 
 
-@exact
 @given(pieces)
 def test_merge_covers_the_same_bases_sorted_and_disjoint(items):
     merged = intervals.merge(*columns(items))
@@ -41,7 +39,6 @@ def test_merge_covers_the_same_bases_sorted_and_disjoint(items):
     assert starts.dtype == ends.dtype == np.int64
 
 
-@exact
 @given(pieces, st.integers(0, 20))
 def test_merge_bridges_gaps_of_at_most_the_gap(items, gap):
     inside = flags(columns(items))
@@ -52,7 +49,6 @@ def test_merge_bridges_gaps_of_at_most_the_gap(items, gap):
     np.testing.assert_array_equal(flags(intervals.merge(*columns(items), gap=gap)), inside)
 
 
-@exact
 @given(pieces, pieces)
 def test_subtract_leaves_the_bases_of_a_outside_b(a, b):
     left, right = intervals.merge(*columns(a)), intervals.merge(*columns(b))
@@ -62,7 +58,6 @@ def test_subtract_leaves_the_bases_of_a_outside_b(a, b):
     assert (result[0][1:] >= result[1][:-1]).all()
 
 
-@exact
 @given(pieces, st.lists(st.integers(-20, AXIS + 20), max_size=20))
 def test_contains_agrees_with_a_boolean_array(items, positions):
     spans = intervals.merge(*columns(items))
@@ -71,7 +66,6 @@ def test_contains_agrees_with_a_boolean_array(items, positions):
     assert intervals.contains(spans, np.array(positions, np.int64)).tolist() == expected
 
 
-@exact
 @given(pieces, pieces)
 def test_overlaps_when_one_base_is_shared(items, others):
     spans = intervals.merge(*columns(items))
@@ -80,7 +74,6 @@ def test_overlaps_when_one_base_is_shared(items, others):
     assert intervals.overlaps(spans, *columns(others)).tolist() == expected
 
 
-@exact
 @given(st.lists(st.booleans(), max_size=60))
 def test_runs_are_the_stretches_of_true(values):
     array = np.array(values, bool)

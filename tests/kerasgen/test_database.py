@@ -8,7 +8,7 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, NoDatabaseError
@@ -40,7 +40,7 @@ windows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(places=windows, length=st.integers(1, 900))
 def test_windows_anywhere_equal_pysam_and_pybigwig(
     database: Database, simulated: Path, places: list[tuple[str, int]], length: int

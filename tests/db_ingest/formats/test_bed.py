@@ -36,7 +36,7 @@ def in_order(rows: list[tuple]) -> list[tuple]:
     return sorted(rows, key=lambda row: (GENOME.names.index(row[0]), row[1]))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(peaks(), min_size=1, max_size=20))
 def test_narrow_peaks_written_and_read_are_the_same(rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def test_narrow_peaks_written_and_read_are_the_same(rows):
     assert table.summit_or_centre.tolist() == centre
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(peaks(), min_size=1, max_size=20))
 def test_spans_are_the_union_on_the_position_axis(rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +229,7 @@ def test_a_score_that_is_no_number_is_refused_and_a_dot_is_missing(tmp_path):
         bed.read(path, Genome(("chr1",), (100,)))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.lists(peaks(), min_size=1, max_size=12),
     between=st.lists(

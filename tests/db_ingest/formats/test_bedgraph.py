@@ -56,7 +56,7 @@ def tracks(draw) -> list[tuple[str, int, int, float]]:
     return rows or [("chr3", 0, 50, 1.5)]
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=25)
+@settings(max_examples=25)
 @given(tracks(), st.data())
 def test_values_are_those_of_a_bigwig_of_the_same_intervals(rows, data):
     with tempfile.TemporaryDirectory() as folder:

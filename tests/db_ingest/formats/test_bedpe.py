@@ -35,7 +35,7 @@ def mates(draw) -> tuple:
     return name, start, draw(st.integers(start + 1, SIZES.get(name, 500)))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(mates(), mates()), max_size=25),
     st.sampled_from([[0, 0], [4, -4]]),

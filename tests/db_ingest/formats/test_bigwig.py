@@ -12,7 +12,7 @@ import numpy as np
 import pyBigWig
 import pytest
 from bigwig_writer import BEDGRAPH, FIXED_STEP, VARIABLE_STEP, Section
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -357,7 +357,7 @@ def test_block_that_is_not_what_the_index_says_names_the_place(tmp_path, at, cha
         values_of(path, "chr1")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_damaged_byte_is_refused_or_read_without_another_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged_anywhere.bw"
@@ -449,7 +449,6 @@ def sections(draw: st.DrawFn) -> list[Section]:
     return found
 
 
-@settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sections(), st.sampled_from(list(LAYOUTS.values())))
 def test_any_signal_is_what_py_big_wig_says(tmp_path_factory, drawn, layout):
     folder = tmp_path_factory.getbasetemp()

@@ -20,7 +20,6 @@ from db_ingest.layout.genome import Genome
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(st.text(st.characters(max_codepoint=126), max_size=50))
 def test_encode_gives_acgt_in_either_case_and_four_for_the_rest(text):
     expected = ["ACGT".find(letter.upper()) if letter.upper() in "ACGT" else 4 for letter in text]
@@ -101,7 +100,7 @@ def test_bgzipped_file_cut_between_blocks_is_refused(inputs):
         dict(fasta.read(path))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     sequences=st.lists(st.text("ACGTNacgtnRy*-.", max_size=40), min_size=1, max_size=4),
     width=st.integers(1, 50),

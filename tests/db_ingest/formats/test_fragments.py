@@ -64,7 +64,7 @@ def rows(draw) -> tuple:
 CHANNELS = st.builds(Channel, st.sampled_from([None, "+", "-"]), st.sampled_from([None, "T cell", "B"]))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(rows(), min_size=1, max_size=25),
     st.lists(CHANNELS, min_size=1, max_size=6),

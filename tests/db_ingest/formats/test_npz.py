@@ -28,7 +28,7 @@ def open_(path: Path, naming: Naming = NAMING, **options: object) -> npz.BinnedA
     return reader
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     size=st.integers(1, 300),
     bin=st.integers(1, 60),

@@ -19,7 +19,7 @@ from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import Genome
 
 GENOME = Genome(("chr1", "chr2"), (1_000, 500))
-QUICK = settings(deadline=None, derandomize=True, database=None, max_examples=80)
+QUICK = settings(max_examples=80)
 
 
 def read(path: Path, least: int = 3, **options) -> list[tuple[int, list[str]]]:

@@ -37,7 +37,7 @@ def reads(draw) -> tuple:
     return name, start, end, "N", 1000, draw(st.sampled_from("+-"))
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(reads(), max_size=25), st.sampled_from([[0, 0], [4, -4], [-3, 9]]))
 def test_five_prime_ends_are_those_of_a_count_by_hand(rows, shift):
     rows = [*rows, ("chr2", 10, 20, "N", 0, "-")]

@@ -24,7 +24,7 @@ def codes_of(bases: str) -> list[int]:
     return ["ACGT".find(base) if base in "ACGT" else 4 for base in bases.upper()]
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sequences=st.dictionaries(
         st.text("abcXYZ019._", min_size=1, max_size=9),

@@ -19,7 +19,7 @@ def fields(words: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 WORDS = st.lists(st.text(max_size=6), min_size=1, max_size=80)
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=100)
+@settings(max_examples=100)
 @given(WORDS, WORDS)
 def test_words_are_numbered_as_they_come_and_found_again(known, asked):
     words = Words()

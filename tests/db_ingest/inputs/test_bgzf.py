@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pysam
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -23,7 +23,7 @@ def write(path, *pieces: bytes):
     return path
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(pieces=st.lists(st.binary(max_size=3_000), max_size=6), threads=st.integers(1, 3))
 def test_content_is_that_of_gzip(tmp_path, pieces, threads):
     path = write(tmp_path / "a.gz", *pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -81,7 +81,6 @@ def test_name_that_could_mean_two_or_none_means_none(of, names):
     assert find_all(of, names) == [None] * len(names.split())
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(
     st.lists(
         st.one_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.inputs.strands import is_minus, pair_strands, partner_name
@@ -40,7 +40,6 @@ def test_name_that_only_contains_the_letters_has_no_strand(name):
     assert name not in pair_strands([name])
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(["plus", "minus", "fwd", "rev", "forward", "reverse", "pos", "neg"]),
     st.sampled_from([str.lower, str.upper, str.capitalize]),

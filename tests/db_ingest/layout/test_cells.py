@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tiledb
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest.layout import arrays, cells, schema
@@ -25,7 +25,7 @@ def member(request, tmp_path_factory):
         yield array, row, written
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     edges=st.lists(st.integers(0, GENOME.length), min_size=2, max_size=60, unique=True).map(sorted),
     chunk=st.sampled_from([64, 256, 2**24]),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
 from db_ingest.layout.genome import TILE, Genome, shorten_names
 
 sizes_and_tile = st.tuples(st.lists(st.integers(1, 500), min_size=1, max_size=8), st.integers(1, 64))
-exact = settings(deadline=None, derandomize=True, database=None)
 
 
 def made(sizes: list[int], tile: int) -> Genome:
     return Genome(tuple(f"chr{i}" for i in range(len(sizes))), tuple(sizes), tile)
 
 
-@exact
 @given(sizes_and_tile)
 def test_no_tile_holds_two_chromosomes(drawn):
     sizes, tile = drawn

@@ -9,14 +9,13 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from db_ingest.layout.codes import COUNTS_MISSING, MOST_COUNTS
 from db_ingest.layout.summaries import Part, combine, combine_crc32, from_counts, summarise, to_counts
 
-exact = settings(deadline=None, derandomize=True, database=None)
 lengths = st.one_of(st.integers(1, 40), st.sampled_from([4_095, 4_096, 4_097, 8_192, 10_000]))
 edges = st.sampled_from([0.0, -0.0, 1.0, 65_534.0, 65_535.0, 65_536.0, -1.0, 0.5, 2.0**31, -(2.0**31), 1e30, 1e-40])
 any_float = st.one_of(edges, st.floats(width=32, allow_infinity=False), st.just(math.nan))
@@ -39,19 +38,16 @@ def check(part: Part, cells: np.ndarray, values: np.ndarray) -> None:
     assert part.maximum == (known.max() if len(known) else -math.inf)
 
 
-@exact
 @given(signals)
 def test_signal_is_summarised_as_numpy_would(cells):
     check(summarise("chr1", 7, cells, "signal"), cells, cells)
 
 
-@exact
 @given(counts)
 def test_counts_are_summarised_as_numpy_would(cells):
     check(summarise("chr1", 7, cells, "counts"), cells, np.where(cells == COUNTS_MISSING, np.nan, cells))
 
 
-@exact
 @given(codes, st.sampled_from(["mask", "sequence"]))
 def test_codes_have_a_checksum_and_a_coverage(cells, folder):
     part = summarise("chr1", 7, cells, folder)
@@ -71,13 +67,11 @@ def test_stretch_of_a_buffer_is_summarised_where_it_lies():
     assert (part.total, part.crc) == (145.0, zlib.crc32(whole[10:20].tobytes()))
 
 
-@exact
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_checksums_combine_as_if_the_bytes_lay_end_to_end(first, second):
     assert combine_crc32(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
 
 
-@exact
 @given(signals, st.lists(st.integers(0, 10_000), max_size=6), st.randoms())
 def test_parts_in_any_order_add_up_to_the_whole(cells, cuts, order: random.Random):
     bounds = sorted({0, len(cells), *(cut for cut in cuts if cut < len(cells))})
@@ -103,7 +97,6 @@ def test_nothing_adds_up_to_nothing():
     assert combine([]) == ({"sum": 0.0, "covered": 0, "minimum": 0.0, "maximum": 0.0}, {})
 
 
-@exact
 @given(signals)
 def test_counts_hold_exactly_the_whole_numbers_that_fit(values):
     cells, back = np.empty(len(values), np.uint16), np.empty(len(values), np.float32)

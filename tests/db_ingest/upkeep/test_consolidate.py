@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from handmade import CHUNK, GENOME, Database, fragments, rows
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest import storage
@@ -312,7 +312,6 @@ stored = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(found=st.lists(stored, max_size=20))
 def test_merges_are_side_by_side_small_and_bounded(found):
     ordered = sorted(

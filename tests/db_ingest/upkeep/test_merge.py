@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import FullAfter
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest import ingest, storage
@@ -185,7 +185,6 @@ class Fake:
         return self.rows[row][starts[0] : ends[0]].astype(np.float32)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(CELLS, min_size=1, max_size=5), how=st.sampled_from(["sum", "mean"]), stretch=st.integers(1, 7))
 def test_pooling_is_that_of_numpy(monkeypatch, rows, how, stretch):
     monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", stretch)

@@ -108,7 +108,7 @@ def test_counts_without_a_value_are_left_out(db):
     assert np.isnan(found["chr1"][2])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data(), bin=st.integers(1, 40), aggregation=st.sampled_from(["mean", "max", "sum"]))
 def test_bins_of_any_values(data, bin, aggregation):
     value = st.one_of(st.just(np.nan), st.floats(-(2.0**100), 2.0**100, width=32))

@@ -18,9 +18,7 @@ from db_ingest import ingest
 CHUNK = 65_536
 SIZES = {"chr1": 2 * CHUNK + 100, "chr2": CHUNK - 1, "chr3": CHUNK, "chr4": 1}
 BORDERS = [0, CHUNK, 2 * CHUNK]
-round_trips = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+round_trips = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 class Peak(NamedTuple):

@@ -186,7 +186,7 @@ def test_arcsinh_is_of_tracks_and_not_of_embeddings(with_embedding: Database) ->
     bin=st.sampled_from([1, 10, 25, 300]),
     reverse=st.booleans(),
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_parts_cover_a_region_in_its_direction(
     start: int, length: int, flank: int, parts: int, bin: int, reverse: bool
 ) -> None:

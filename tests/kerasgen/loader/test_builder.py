@@ -9,7 +9,7 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -65,7 +65,7 @@ places = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(chosen=places, aggregation=st.sampled_from([None, "sum"]), log=st.booleans(), memory=st.booleans())
 def test_batches_equal_a_plain_reading(
     database: Database, simulated: Path, chosen: list, aggregation: str | None, log: bool, memory: bool

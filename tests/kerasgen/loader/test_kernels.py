@@ -55,14 +55,14 @@ def located(places, centres, flank):
     return held, found
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(0, 1), st.integers(-40, 140), st.integers(1, 60))
 def test_windows_that_are_not_held_are_told(place, centre, flank):
     held, _ = located(np.array([place]), np.array([centre]), flank)
     assert held == is_held(place, centre, flank)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(windows(), st.integers(0, 2**32 - 1))
 def test_sequence_is_that_of_the_bases(chosen, seed):
     places, centres, flank, reverse = chosen
@@ -108,7 +108,7 @@ def plain_values(values, swap, places, centres, flank, reverse):
     return found
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(windows(), stores(), st.sampled_from([0.0, np.nan]))
 def test_values_are_those_of_the_cells(chosen, store, absent):
     (places, centres, flank, reverse), (cells, values, swap) = chosen, store
@@ -119,7 +119,7 @@ def test_values_are_those_of_the_cells(chosen, store, absent):
     np.testing.assert_array_equal(out, plain if math.isnan(absent) else np.nan_to_num(plain))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(windows(), stores(), st.sampled_from(["sum", "average", "max"]))
 def test_aggregates_are_those_of_the_values(chosen, store, how):
     (places, centres, flank, reverse), (cells, values, swap) = chosen, store

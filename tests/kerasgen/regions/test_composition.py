@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_database import SIZES, Small
 
@@ -27,7 +27,7 @@ def gc_of(codes: np.ndarray) -> float:
     return float(np.isin(codes, (1, 2)).sum() / known) if known else np.nan
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     flank=FLANKS,
     names=st.sets(st.sampled_from(sorted(SIZES)), min_size=1),
@@ -78,7 +78,7 @@ def test_levels_are_half_a_percent_wide() -> None:
 runs_of_n = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 80)), max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(runs=runs_of_n, flank=st.integers(1, 60), most=st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.99, 1.0]))
 def test_windows_with_too_many_n_are_found_without_a_look_at_each(runs: list, flank: int, most: float) -> None:
     genome = Genome(("a", "b", "c", "d"), (150, 3, 200, 64), tile=8)

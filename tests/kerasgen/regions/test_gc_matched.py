@@ -30,7 +30,7 @@ def drawn_cells(matched, key: tuple[int, ...], count: int) -> np.ndarray:
     return position // STRIDE
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), tolerance=st.sampled_from([0.005, 0.01, 0.02, 0.1, 1.0]), regions=st.integers(1, 800))
 def test_each_window_is_as_close_to_its_region_as_the_tolerance(seed: int, tolerance: float, regions: int) -> None:
     content = candidates(seed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_database import RICH, SIZES, Small
 
@@ -94,7 +94,7 @@ WAYS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     way=st.sampled_from(WAYS),
     background=st.sampled_from(["random", "gc_matched", "bed"]),

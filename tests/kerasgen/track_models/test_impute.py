@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -87,7 +87,6 @@ def test_failure_leaves_no_file(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(name=st.text("chrXY:_-.09", min_size=1), start=st.integers(0, 10**9), length=st.integers(0, 10**9))
 def test_region_is_read_as_it_is_written(name, start, length):
     assert parse_region(f"{name}:{start}-{start + length}") == (name, start, start + length)
