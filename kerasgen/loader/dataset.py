@@ -10,7 +10,7 @@ import numpy as np
 from db_ingest.errors import InputError, RunError
 from kerasgen.loader.builder import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks, Source
+from kerasgen.loader.sources import Blocks, EpochSource
 from kerasgen.regions.windows import Plan, Windows
 
 _ATTEMPTS = 50
@@ -47,7 +47,7 @@ class BatchGenerator(keras.utils.PyDataset):
         plan: Plan,
         batch_size: int,
         *,
-        source: Source | None = None,
+        source: EpochSource | None = None,
         epoch: int = 0,
         first_batch: int = 0,
         threads: int = 2,

@@ -31,7 +31,7 @@ _GROUPS_IN_MEMORY = 2.2
 """A group that is used, one that is read, and what the reading takes."""
 
 
-class Source(Protocol):
+class EpochSource(Protocol):
     """Gives the windows of an epoch in order, and what holds them.
 
     Attributes:
@@ -92,12 +92,12 @@ class Memory:
                 self.store.fill(database, threads, advance)
 
     def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
-        """See :class:`Source`."""
+        """See :class:`EpochSource`."""
         windows = self.order.arrange(self._genome, plan, epoch)[0]
         return windows, self.hold(windows)
 
     def hold(self, windows: Windows) -> EpochCells:
-        """See :class:`Source`."""
+        """See :class:`EpochSource`."""
         return _WholeStore(self.store)
 
 
@@ -116,14 +116,14 @@ class Blocks:
         self._database, self._needs, self._group = database, needs, group
 
     def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
-        """See :class:`Source`."""
+        """See :class:`EpochSource`."""
         windows, edges = self.order.arrange(self._database.genome, plan, epoch)
         if plan.fixed or self.order.block is None:
             return windows, self.hold(windows)
         return windows, _ReadAhead(self._database, self._needs, windows, edges)
 
     def hold(self, windows: Windows) -> EpochCells:
-        """See :class:`Source`."""
+        """See :class:`EpochSource`."""
         edges = np.append(np.arange(0, len(windows.centre), self._group), len(windows.centre))
         return _ReadAhead(self._database, self._needs, windows, edges)
 
@@ -188,7 +188,7 @@ def choose(
     order: Order | None = None,
     threads: int = 1,
     what: str = "batches",
-) -> Source:
+) -> EpochSource:
     """The source for a plan: kept files if there is a folder for them, memory if the budget holds all, else blocks.
 
     Args:

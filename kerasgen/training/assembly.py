@@ -15,7 +15,7 @@ import numpy as np
 from architectures.heads import OutputShape
 from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
-from kerasgen.loader.sources import Source
+from kerasgen.loader.sources import EpochSource
 from kerasgen.objectives import heads
 from kerasgen.regions.windows import Plan
 from kerasgen.settings import Losses, Model
@@ -110,7 +110,9 @@ def configure(module: ModuleType, spec: DataSpec, params: Sequence[str] | None, 
         raise InputError(f"the architecture cannot be built: {error}") from error
 
 
-def resolve_weights(builder: BatchBuilder, plan: Plan, source: Source, spec: DataSpec, losses: Losses) -> list[float]:
+def resolve_weights(
+    builder: BatchBuilder, plan: Plan, source: EpochSource, spec: DataSpec, losses: Losses
+) -> list[float]:
     """One weight per output.
 
     ``auto`` is 1 for a likelihood, and for a squared error beside a profile a tenth of the median total count of a

@@ -14,7 +14,7 @@ from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder
 from kerasgen.loader.cells import Store
-from kerasgen.loader.sources import Source, choose, require_local_folder
+from kerasgen.loader.sources import EpochSource, choose, require_local_folder
 from kerasgen.regions.plan import plan_training
 from kerasgen.regions.windows import Plan
 from kerasgen.settings import Data, Loading, Samples, TdbArray
@@ -115,14 +115,14 @@ def bench_loader(
     )
 
 
-def _first(builder: BatchBuilder, source: Source, plan: Plan, size: int) -> Arrays:
+def _first(builder: BatchBuilder, source: EpochSource, plan: Plan, size: int) -> Arrays:
     windows, held = source.epoch(plan, 0)
     inputs, outputs = builder.build(windows, held.parts(0, size))
     held.close()
     return (*inputs, *outputs)
 
 
-def _batches(builder: BatchBuilder, source: Source, plan: Plan, size: int, threads: int) -> Iterator[Any]:
+def _batches(builder: BatchBuilder, source: EpochSource, plan: Plan, size: int, threads: int) -> Iterator[Any]:
     epoch = 0
     while True:
         windows, held = source.epoch(plan, epoch)
@@ -134,7 +134,7 @@ def _batches(builder: BatchBuilder, source: Source, plan: Plan, size: int, threa
         epoch += 1
 
 
-def _reading(builder: BatchBuilder, source: Source, plan: Plan, seconds: float) -> float:
+def _reading(builder: BatchBuilder, source: EpochSource, plan: Plan, seconds: float) -> float:
     """Windows a second whose cells are read, nothing being made of them."""
     began, count, epoch = time.perf_counter(), 0, 0
     while time.perf_counter() - began < seconds:

@@ -27,7 +27,7 @@ from kerasgen.training import params
 from kerasgen.training import state as checkpoint
 
 if TYPE_CHECKING:
-    from kerasgen.loader.sources import Source
+    from kerasgen.loader.sources import EpochSource
 
 log = logging.getLogger("kerasgen")
 
@@ -186,7 +186,7 @@ def _train(work: _Work, record: dict[str, Any], circumstances: dict[str, Any], s
     )
 
 
-def _sources(builder: BatchBuilder, work: _Work, state: _State | None) -> tuple[Source, Source]:
+def _sources(builder: BatchBuilder, work: _Work, state: _State | None) -> tuple[EpochSource, EpochSource]:
     """What holds the cells of training and validation; a resumed training keeps the order of its windows."""
     from kerasgen.loader.order import Order
     from kerasgen.loader.sources import choose
@@ -194,7 +194,7 @@ def _sources(builder: BatchBuilder, work: _Work, state: _State | None) -> tuple[
     order = None if state is None else Order(**state[1]["order"])
     loading = work.settings.loading
 
-    def hold(plan: Plan, what: str, cache_gb: float | None, order: Order | None = None) -> Source:
+    def hold(plan: Plan, what: str, cache_gb: float | None, order: Order | None = None) -> EpochSource:
         return choose(
             builder.database,
             builder.needs,

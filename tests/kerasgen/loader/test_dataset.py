@@ -16,7 +16,7 @@ from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder
 from kerasgen.loader.dataset import BatchGenerator
 from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks, Memory, Source, choose, require_local_folder
+from kerasgen.loader.sources import Blocks, EpochSource, Memory, choose, require_local_folder
 from kerasgen.regions import plan as planning
 from kerasgen.regions.windows import Plan
 from kerasgen.settings import Data, Samples
@@ -68,7 +68,7 @@ def test_a_resumed_epoch_goes_on_where_it_was(database: Database, flags: dict) -
     assert equal(whole[1], rest[0])
 
 
-def sources(database: Database, plan: Plan, needs: dict, order: Order) -> list[Source]:
+def sources(database: Database, plan: Plan, needs: dict, order: Order) -> list[EpochSource]:
     """All of the plan in memory, and in groups of blocks."""
     return [Memory(database, needs, plan, order, threads=2), Blocks(database, needs, order, 7)]
 
