@@ -11,6 +11,7 @@ import numpy as np
 
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.interpretation.explainers import Attributions
+from kerasgen.objectives import heads
 from kerasgen.prediction.files import ZIPPED
 from kerasgen.sequence import one_hot
 
@@ -51,7 +52,7 @@ def read_explained(path: str | Path) -> Explained:
         with h5py.File(path) as file:
             coords = file["coords"][:].astype(str)
             sequence = file["sequence"][:]
-            observed = {head: file[head]["observed"][:] for head in ("counts", "profile") if head in file}
+            observed = {head: file[head]["observed"][:] for head in heads.NAMES if head in file}
     except (OSError, KeyError) as error:
         raise InputError(f"{path}: not a file of gen_shap ({error})") from error
     start = coords[:, 1].astype(np.int64) - sequence.shape[1] // 2

@@ -287,7 +287,7 @@ def _roc(found: Any, sites: dict[str, list[Any]], auroc: dict[str, float]) -> by
     known = known_bases(found, sites).reshape(-1)
     drawn, axes = plotting.figure(1, 1, width=3.6, height=3.2)
     ax = axes[0, 0]
-    for color, (head, scores) in zip((plotting.MODEL, plotting.BASELINES[0]), found.observed.items(), strict=False):
+    for color, (head, scores) in zip((plotting.MODEL, *plotting.BASELINES), found.observed.items(), strict=False):
         wrong, right, _ = roc_curve(known, np.abs(scores).reshape(-1))
         ax.plot(wrong, right, color=color, label=f"{head} ({auroc[head]:.3f})")
     ax.plot([0, 1], [0, 1], color="grey", linewidth=0.7, linestyle="--")
