@@ -16,7 +16,7 @@ import numpy as np
 from db_ingest import ingest
 from kerasgen.database import Database
 from kerasgen.downstream_tasks.elements import Elements
-from kerasgen.downstream_tasks.features import feature_sets, pooled, spans_of
+from kerasgen.downstream_tasks.features import feature_sets, pooled, regions_of
 
 BIN = 25
 CHROMOSOMES = 4
@@ -72,7 +72,7 @@ def peak() -> float:
 def measure(database: Database, elements: Elements, threads: int, what: str) -> None:
     """Print seconds of pooling, of reading every bin once, and of one NumPy mean an element and track."""
     tracks = feature_sets(database, ["all=*"])[0].tracks
-    spans = spans_of(elements, bin=BIN, flank=0, parts=1)
+    spans = regions_of(elements, bin=BIN, flank=0, parts=1)
     pooled(database, tracks[:1], spans, bin=BIN)
     before = peak()
     began = time.perf_counter()

@@ -5,21 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
+from db_ingest.settings import Setting, takes_settings
+from kerasgen.downstream_tasks.settings import (
+    BaselineSettings,
+    FeatureSettings,
+    FoldSettings,
+    LabelSettings,
+    TreeSettings,
+)
+from kerasgen.settings import Seed, TdbArray, Title
 
 if TYPE_CHECKING:
     from kerasgen.database import Database
     from kerasgen.downstream_tasks.elements import Elements
     from kerasgen.downstream_tasks.evaluation import Score
-    from kerasgen.downstream_tasks.features import FeatureSet, Spans
+    from kerasgen.downstream_tasks.features import FeatureSet, PoolingRegions
     from kerasgen.downstream_tasks.folds import Folding
-    from kerasgen.downstream_tasks.results import DownstreamResult, Row
-    from kerasgen.downstream_tasks.trees import Predicted, Trees
+    from kerasgen.downstream_tasks.results import DownstreamResult, ModelRow
+    from kerasgen.downstream_tasks.trees import Predicted
 
 log = logging.getLogger("kerasgen")
 
@@ -29,36 +38,72 @@ Matrix = tuple[np.ndarray, list[str]]
 """``(elements, features) float32`` and the features' names."""
 
 
+class _Problem(NamedTuple):
+    """What is to be predicted, and from what.
+
+    Args:
+        elements: with their labels.
+        folding: their folds.
+        matrices: feature set -> features.
+        task: ``"classification"`` or ``"regression"``.
+        base: feature set whose principal components are the baseline.
+    """
+
+    elements: Elements
+    folding: Folding
+    matrices: dict[str, Matrix]
+    task: str
+    base: str
+
+
+class _Predictions(NamedTuple):
+    """Predictions of every model, baselines first.
+
+    Args:
+        predicted: model -> predictions.
+        columns: model -> number of features.
+        pca: the model of principal components.
+    """
+
+    predicted: dict[str, Predicted]
+    columns: dict[str, int]
+    pca: str
+
+
+@takes_settings
 def downstream(
-    tdb_array: str,
-    labels: str,
-    out_prefix: str,
+    tdb_array: TdbArray,
+    labels: Annotated[
+        str,
+        Setting(
+            "BED, BEDPE or tab-separated file with named columns, plain or gzipped: elements, or pairs of them, and "
+            "their labels",
+            group="elements and labels",
+            metavar="FILE",
+        ),
+    ],
+    out_prefix: Annotated[
+        str,
+        Setting(
+            "P of P.scores.tsv (the table), P.scores.json (all scores, folds and settings), P.predictions.tsv (every "
+            "element), P.importance.tsv and P.png",
+            metavar="P",
+        ),
+    ],
     *,
-    task: str = "classification",
-    label_column: str | None = None,
-    layout: str = "auto",
-    label_threshold: float | None = None,
-    label_transformation: str | None = None,
-    chroms: Sequence[str] | None = None,
-    features: Sequence[str] | None = None,
-    transformation: Sequence[str] = ("None",),
-    bin: int = 25,
-    pool: Sequence[str] = ("mean", "max"),
-    flank: int = 0,
-    parts: int = 1,
-    folds: int = 5,
-    group_by: str = "auto",
-    gap: int = 10_000,
-    pca_of: str | None = None,
-    pca_components: int = 10,
-    rounds: int = 5000,
-    patience: int = 20,
-    max_depth: int = 4,
-    learning_rate: float = 0.05,
-    draws: int = 1000,
-    seed: int = 1234,
-    threads: int | None = None,
-    title: str = "",
+    labelled: LabelSettings,
+    chosen: FeatureSettings,
+    folded: FoldSettings,
+    baseline: BaselineSettings,
+    trees: TreeSettings,
+    seed: Seed = 1234,
+    threads: Annotated[
+        int | None,
+        Setting(
+            "number of tracks read at a time, and of threads of XGBoost (default: all cores)", unit="threads", least=1
+        ),
+    ] = None,
+    title: Title = "",
 ) -> DownstreamResult:
     """Predict labels of genomic elements from tracks and embeddings, beside baselines.
 
@@ -68,107 +113,71 @@ def downstream(
     anchors' lengths) alone, and principal components of a feature set. Intervals are of 95%, by drawing blocks of
     neighbouring elements; they say what other elements might give, not what other training data might.
 
-    Args:
-        tdb_array: the database.
-        labels: BED, BEDPE or table of elements; see :func:`kerasgen.downstream_tasks.elements.read_elements`.
-        out_prefix: ``P`` of ``P.scores.tsv`` (the table), ``P.scores.json`` (all scores, folds and settings),
-            ``P.predictions.tsv`` (every element), ``P.importance.tsv`` and ``P.png``.
-        task: ``"classification"`` or ``"regression"``.
-        label_column: column of the labels, by name or by number from 1.
-        layout: ``"auto"``, ``"bed"`` or ``"bedpe"``.
-        label_threshold: labels from here on are the positive class.
-        label_transformation: ``"log"``, ``"log10"`` or ``"asinh"`` of labels of a regression.
-        chroms: chromosomes whose elements are used.
-        features: feature sets; see :func:`kerasgen.downstream_tasks.features.feature_sets`.
-        transformation: of bins before they are pooled, ``"arcsinh"`` or ``"None"``; of each set, or one of all.
-        bin: bp a bin.
-        pool: how a region's bins become one number: any of mean, max, min, std.
-        flank: bp added at both sides of each element or anchor.
-        parts: equal parts of each region that are pooled one by one, in the direction of the element.
-        folds: their number.
-        group_by: ``"auto"``, ``"chromosome"`` or ``"block"``; see :func:`.fold_elements`.
-        gap: with blocks, bp around what is held out that is not learnt from.
-        pca_of: feature set whose components are the baseline (default: the first).
-        pca_components: their number at most.
-        rounds, patience, max_depth, learning_rate: see :class:`kerasgen.downstream_tasks.trees.Trees`.
-        draws: draws of blocks for the intervals.
-        seed: of trees and draws.
-        threads: tracks read at a time, and threads of XGBoost (default: all cores).
-        title: heading of the plot.
-
     Raises:
         InputError: labels, feature sets or settings that do not fit; too few elements in a fold; no XGBoost.
     """
     from db_ingest.cores import cores
     from kerasgen.database import Database
-    from kerasgen.downstream_tasks import results
+    from kerasgen.downstream_tasks import plots, results
     from kerasgen.downstream_tasks.elements import read_elements
-    from kerasgen.downstream_tasks.features import check_pools, feature_sets, spans_of
+    from kerasgen.downstream_tasks.features import check_pools, feature_sets, regions_of
     from kerasgen.downstream_tasks.folds import fold_elements
-    from kerasgen.downstream_tasks.trees import Trees, check_learnable
+    from kerasgen.downstream_tasks.trees import check_learnable
 
     _require_xgboost()
-    pools = [word for words in pool for word in words.split(",")]
+    pools = [word for words in chosen.pool for word in words.split(",")]
     check_pools(pools)
-    many = threads or cores()
-    trees = Trees(rounds, patience, max_depth, learning_rate, seed, many)
-    trees.check()
-    for name, value in {"parts": parts, "pca_components": pca_components, "draws": draws, "bin": bin}.items():
-        if value < 1:
-            raise InputError(f"--{name} {value}: expected 1 or more")
+    threads = threads or cores()
+    trees.require_consistent()
+    task = labelled.task
     files = results.files(out_prefix, labels)
     with Database(tdb_array) as database:
-        sets = feature_sets(database, features, transformation)
-        _check_names(sets, pca_of)
-        elements = read_elements(
-            labels, database.genome, task=task, label_column=label_column, layout=layout,
-            label_threshold=label_threshold, label_transformation=label_transformation, chroms=chroms,
-        )  # fmt: skip
-        folding = fold_elements(elements, task=task, folds=folds, grouping=group_by, gap=gap, flank=flank)
+        sets = feature_sets(database, chosen.features, chosen.transformation)
+        _check_names(sets, baseline.pca_of)
+        elements = read_elements(labels, database.genome, labelled)
+        folding = fold_elements(
+            elements, task=task, folds=folded.folds, grouping=folded.group_by, gap=folded.gap, flank=chosen.flank
+        )
         check_learnable(elements.label, folding, task)
         storage.require_writable(Path(out_prefix).parent)
-        spans = spans_of(elements, bin=bin, flank=flank, parts=parts)
-        matrices = _matrices(database, sets, spans, bin=bin, pools=pools, threads=many)
-    predicted, columns, pca = _predict(
-        elements, folding, matrices, task=task, trees=trees, base=pca_of or sets[0].name, components=pca_components
-    )
+        regions = regions_of(elements, bin=chosen.bin, flank=chosen.flank, parts=chosen.parts)
+        matrices = _matrices(database, sets, regions, bin=chosen.bin, pools=pools, threads=threads)
+    problem = _Problem(elements, folding, matrices, task, baseline.pca_of or sets[0].name)
+    predictions = _predict(problem, trees, baseline.pca_components, seed=seed, threads=threads)
     result = results.DownstreamResult(
         task=task,
         elements=len(elements),
         positives=int(elements.label.sum()) if task == "classification" else None,
         folding=_words(elements, folding),
-        rows=_rows(elements, folding, predicted, columns, pca, set(matrices), task=task, draws=draws, seed=seed),
+        rows=_rows(problem, predictions, draws=baseline.draws, seed=seed),
         files=files,
     )
     settings = {
-        "tdb_array": tdb_array, "labels": str(labels), "task": task, "label_column": label_column, "layout": layout,
-        "label_threshold": label_threshold, "label_transformation": label_transformation,
-        "chroms": list(chroms) if chroms else None,
-        "features": {one.name: [f"{t.attribute}:{t.dataset}" for t in one.tracks] for one in sets},
-        "transformation": [one.transformation for one in sets], "bin": bin, "pool": pools, "flank": flank,
-        "parts": parts, "folds": folds, "group_by": folding.grouping, "gap": folding.gap, "trees": trees._asdict(),
-        "draws": draws, "seed": seed,
-    }  # fmt: skip
-    results.write(
-        result, title=title or Path(labels).name, elements=elements, folding=folding, predicted=predicted,
-        settings=settings,
-    )  # fmt: skip
+        "tdb_array": tdb_array,
+        "labels": str(labels),
+        **labelled.flat(),
+        **chosen.flat(),
+        "features": {each.name: [f"{t.attribute}:{t.dataset}" for t in each.tracks] for each in sets},
+        "transformation": [each.transformation for each in sets],
+        "pool": pools,
+        "folds": folded.folds,
+        "group_by": folding.grouping,
+        "gap": folding.gap,
+        "trees": {**trees.flat(), "seed": seed, "threads": threads},
+        "draws": baseline.draws,
+        "seed": seed,
+    }
+    results.write(result, elements=elements, folding=folding, predicted=predictions.predicted, settings=settings)
+    values = {name: each.values for name, each in predictions.predicted.items()}
+    plots.draw(files[-1], title or Path(labels).name, result, elements.label, values)
     return result
 
 
-def _predict(
-    elements: Elements,
-    folding: Folding,
-    matrices: dict[str, Matrix],
-    *,
-    task: str,
-    trees: Trees,
-    base: str,
-    components: int,
-) -> tuple[dict[str, Predicted], dict[str, int], str]:
-    """Predictions of every model, baselines first, the number of features of each, and which is the PCA."""
+def _predict(problem: _Problem, trees: TreeSettings, components: int, *, seed: int, threads: int) -> _Predictions:
+    """Predict by every model; of a feature set, at most so many components are the baseline."""
     from kerasgen.downstream_tasks.trees import boosted, constant
 
+    elements, folding, matrices = problem.elements, problem.folding, problem.matrices
     predicted = {_CONSTANT: constant(elements.label, folding)}
     columns = {_CONSTANT: 0}
 
@@ -177,55 +186,47 @@ def _predict(
         columns[name] = values.shape[1] if components is None else components + kept
         log.info("%s: %s features, %d folds", name, f"{columns[name]:,}", folding.count)
         predicted[name] = boosted(
-            values, names, elements.label, folding, task=task, trees=trees, components=components, kept=kept
-        )
+            values, names, elements.label, folding, task=problem.task, trees=trees, seed=seed, threads=threads,
+            components=components, kept=kept,
+        )  # fmt: skip
 
     size = _size(elements)
     learn(_DISTANCE if elements.are_pairs else _LENGTH, size)
     fewest = min(int(folding.learning(fold).sum()) for fold in range(folding.count))
-    components = min(components, matrices[base][0].shape[1], fewest)
+    components = min(components, matrices[problem.base][0].shape[1], fewest)
     kept = 0
     if elements.are_pairs:
         # The distance of a pair is known whatever the tracks say.
         kept = len(size[1])
-        matrices = {name: (np.hstack([one[0], size[0]]), one[1] + size[1]) for name, one in matrices.items()}
-    pca = f"PCA {components} of {base}"
-    learn(pca, matrices[base], components, kept)
+        matrices = {name: (np.hstack([values, size[0]]), names + size[1]) for name, (values, names) in matrices.items()}
+    pca = f"PCA {components} of {problem.base}"
+    learn(pca, matrices[problem.base], components, kept)
     for name, matrix in matrices.items():
         learn(name, matrix)
-    return predicted, columns, pca
+    return _Predictions(predicted, columns, pca)
 
 
-def _rows(
-    elements: Elements,
-    folding: Folding,
-    predicted: dict[str, Predicted],
-    columns: dict[str, int],
-    pca: str,
-    sets: set[str],
-    *,
-    task: str,
-    draws: int,
-    seed: int,
-) -> list[Row]:
+def _rows(problem: _Problem, predictions: _Predictions, *, draws: int, seed: int) -> list[ModelRow]:
     from kerasgen.downstream_tasks import evaluation
-    from kerasgen.downstream_tasks.results import Row
+    from kerasgen.downstream_tasks.results import ModelRow
 
-    weights = evaluation.draw_weights(folding, draws, seed)
+    weights = evaluation.draw_weights(problem.folding, draws, seed)
     scores = {
-        name: evaluation.scores(elements.label, one.values, folding, task=task, weights=weights)
-        for name, one in predicted.items()
+        name: evaluation.scores(
+            problem.elements.label, each.values, problem.folding, task=problem.task, weights=weights
+        )
+        for name, each in predictions.predicted.items()
     }
     return [
-        Row(
+        ModelRow(
             model=name,
-            kind="features" if name in sets else "baseline",
-            features=columns[name],
-            trees=float(np.mean(one.rounds)) if one.rounds else 0.0,
+            kind="features" if name in problem.matrices else "baseline",
+            features=predictions.columns[name],
+            trees=float(np.mean(each.rounds)) if each.rounds else 0.0,
             scores=scores[name],
-            over=_over(scores[name], scores[pca]),
+            over=_over(scores[name], scores[predictions.pca]),
         )
-        for name, one in predicted.items()
+        for name, each in predictions.predicted.items()
     ]
 
 
@@ -247,36 +248,42 @@ def _size(elements: Elements) -> Matrix:
 
 
 def _matrices(
-    database: Database, sets: Sequence[FeatureSet], spans: Spans, *, bin: int, pools: Sequence[str], threads: int
+    database: Database,
+    sets: Sequence[FeatureSet],
+    regions: PoolingRegions,
+    *,
+    bin: int,
+    pools: Sequence[str],
+    threads: int,
 ) -> dict[str, Matrix]:
     """Features of each set; a track that several sets have is read once for each transformation."""
     from kerasgen.downstream_tasks.features import pooled
 
     matrices: dict[str, Matrix] = {}
-    for kind in dict.fromkeys(one.transformation for one in sets):
-        alike = [one for one in sets if one.transformation == kind]
-        tracks = list({(t.attribute, t.dataset): t for one in alike for t in one.tracks}.values())
-        values, names = pooled(database, tracks, spans, bin=bin, pools=pools, transformation=kind, threads=threads)
+    for kind in dict.fromkeys(each.transformation for each in sets):
+        alike = [each for each in sets if each.transformation == kind]
+        tracks = list({(t.attribute, t.dataset): t for each in alike for t in each.tracks}.values())
+        values, names = pooled(database, tracks, regions, bin=bin, pools=pools, transformation=kind, threads=threads)
         width = len(names) // len(tracks)
         first = {(t.attribute, t.dataset): i * width for i, t in enumerate(tracks)}
-        for one in alike:
-            at = [first[t.attribute, t.dataset] + i for t in one.tracks for i in range(width)]
-            matrices[one.name] = values[:, at], [names[i] for i in at]
+        for each in alike:
+            columns = [first[t.attribute, t.dataset] + i for t in each.tracks for i in range(width)]
+            matrices[each.name] = values[:, columns], [names[i] for i in columns]
     for name, (values, _) in matrices.items():
         without = int(np.isnan(values).all(axis=1).sum())
         if without == len(values):
             raise InputError(f"--features {name}: no element has a value in its tracks; expected some to")
         if without:
             log.warning("warning: %s: %s of %s elements have no value", name, f"{without:,}", f"{len(values):,}")
-    return {one.name: matrices[one.name] for one in sets}
+    return {each.name: matrices[each.name] for each in sets}
 
 
 def _check_names(sets: Sequence[FeatureSet], pca_of: str | None) -> None:
-    for one in sets:
-        if one.name in (_CONSTANT, _LENGTH, _DISTANCE) or one.name.startswith("PCA "):
-            raise InputError(f"--features {one.name}=...: a baseline has this name; expected another")
-    if pca_of is not None and pca_of not in [one.name for one in sets]:
-        raise InputError(f"--pca_of {pca_of}: expected a feature set, {', '.join(one.name for one in sets)}")
+    for each in sets:
+        if each.name in (_CONSTANT, _LENGTH, _DISTANCE) or each.name.startswith("PCA "):
+            raise InputError(f"--features {each.name}=...: a baseline has this name; expected another")
+    if pca_of is not None and pca_of not in [each.name for each in sets]:
+        raise InputError(f"--pca_of {pca_of}: expected a feature set, {', '.join(each.name for each in sets)}")
 
 
 def _over(scores: dict[str, Score], base: dict[str, Score]) -> dict[str, tuple[float, float, float]]:

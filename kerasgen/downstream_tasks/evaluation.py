@@ -9,7 +9,7 @@ import numpy as np
 from kerasgen.downstream_tasks.folds import Folding
 
 METRICS = {"classification": ("AP", "auROC"), "regression": ("R2", "Pearson")}
-"""Of each task; the first is that of the plot's first panel."""
+"""Measures of each task; the first is that of the plot's first panel."""
 
 _AT_A_TIME = 2**22
 
@@ -43,7 +43,7 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
 
 
 def draw_weights(folding: Folding, draws: int, seed: int) -> np.ndarray:
-    """How often each block is drawn: within a fold, as many blocks as it has, with replacement.
+    """How often each block is drawn: within a fold, as count blocks as it has, with replacement.
 
     Returns:
         ``(draws, blocks) int64``.
@@ -70,23 +70,23 @@ def scores(
         predicted: ``(n,)``.
         folding: the folds.
         task: which measures.
-        weights: of :func:`draw_weights`.
+        weights: what :func:`draw_weights` gave.
 
     Returns:
         By the names of :data:`METRICS`.
     """
     once = np.ones((1, weights.shape[1]), np.int64)
-    found: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {name: ([], []) for name in METRICS[task]}
+    measured: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {name: ([], []) for name in METRICS[task]}
     sizes = np.array([folding.tested(fold).sum() for fold in range(folding.count)])
     for fold in range(folding.count):
         rows = folding.tested(fold)
         measure = _Ranked if task == "classification" else _Paired
         of_fold = measure(labels[rows], predicted[rows], folding.block[rows])
-        for name, (single, drawn) in found.items():
+        for name, (single, drawn) in measured.items():
             single.append(of_fold(name, once))
             drawn.append(of_fold(name, weights))
     result = {}
-    for name, (single, drawn) in found.items():
+    for name, (single, drawn) in measured.items():
         folds = np.concatenate(single)
         result[name] = Score(_mean(folds[:, None], sizes)[0], folds, _mean(np.stack(drawn), sizes))
     if task == "regression":
@@ -162,8 +162,8 @@ def _r2(labels: np.ndarray, predicted: np.ndarray, block: np.ndarray, weights: n
     centred = labels - labels.mean()
     sums = weights @ _by_block(block, weights.shape[1], np.ones(len(labels)), centred, centred**2,
                                (labels - predicted) ** 2)  # fmt: skip
-    many, total, squares, error = sums.T
-    spread = squares - total**2 / np.maximum(many, 1)
+    count, total, squares, error = sums.T
+    spread = squares - total**2 / np.maximum(count, 1)
     return np.where(spread > 0, 1 - error / np.where(spread > 0, spread, 1), np.nan)
 
 
@@ -172,7 +172,7 @@ def _pearson(labels: np.ndarray, predicted: np.ndarray, block: np.ndarray, weigh
         return np.full(len(weights), np.nan)
     a, b = labels - labels.mean(), predicted - predicted.mean()
     sums = weights @ _by_block(block, weights.shape[1], np.ones(len(a)), a, b, a * a, b * b, a * b)
-    many, sa, sb, saa, sbb, sab = sums.T
-    many = np.maximum(many, 1)
-    scale = (saa - sa**2 / many) * (sbb - sb**2 / many)
-    return np.where(scale > 0, (sab - sa * sb / many) / np.sqrt(np.where(scale > 0, scale, 1)), np.nan)
+    count, sa, sb, saa, sbb, sab = sums.T
+    count = np.maximum(count, 1)
+    scale = (saa - sa**2 / count) * (sbb - sb**2 / count)
+    return np.where(scale > 0, (sab - sa * sb / count) / np.sqrt(np.where(scale > 0, scale, 1)), np.nan)

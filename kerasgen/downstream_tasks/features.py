@@ -17,12 +17,12 @@ from db_ingest.progress import progress as show_progress
 from db_ingest.writing import computed
 from kerasgen.database import Database
 from kerasgen.downstream_tasks.elements import Elements
+from kerasgen.downstream_tasks.settings import POOLS
 from kerasgen.track_models.binned import TRANSFORMATIONS, stored_transformation
 
-POOLS = ("mean", "max", "min", "std")
 _TILE = 256
 """Bins that are read together."""
-_BINS_AT_A_TIME = 2**22
+_BINS_AT_ONCE = 2**22
 
 
 class FeatureSet(NamedTuple):
@@ -49,7 +49,7 @@ def feature_sets(
         features: ``NAME=attribute,attribute:dataset...`` each; an attribute alone is of all datasets that have it, and
             ``*`` and ``?`` stand for any letters, so that ``*:E003`` is all of a dataset. Default: ``tracks=*``, all
             that was measured: embeddings are taken where attribute or dataset is named.
-        transformation: of each set, or one of all.
+        transformation: one per set, or one for all.
 
     Raises:
         InputError: not of this form, a set named twice or without tracks, an unknown attribute or dataset, a mask.
@@ -81,13 +81,13 @@ def feature_sets(
 
 def _selected(database: Database, word: str, selector: str) -> list[Track]:
     attribute, _, dataset = selector.partition(":")
-    found = [
+    matching = [
         track
         for track in database.tracks
         if fnmatch.fnmatchcase(track.attribute, attribute) and fnmatch.fnmatchcase(track.dataset, dataset or "*")
     ]
-    signals = [track for track in found if track.kind == "signal"]
-    if found and not signals:
+    signals = [track for track in matching if track.kind == "signal"]
+    if matching and not signals:
         raise InputError(f"--features {word}: {selector!r} is a mask; expected signals")
     if not selector.strip("*?:"):
         # As everywhere: what a model computed is no measurement, and is taken only where it is named.
@@ -118,14 +118,14 @@ def _label(track: Track) -> str:
 
 
 @dataclass(frozen=True)
-class Spans:
-    """Stretches of bins to pool over.
+class PoolingRegions:
+    """Bins to pool over.
 
     Args:
-        names: what each of the spans of an element is, e.g. ``("anchor1", "between")``.
+        names: what each of the regions of an element is, e.g. ``("anchor1", "between")``.
         chromosome: ``(elements,) int64`` places in the genome.
-        first, last: ``(elements, spans) int64`` bins from the chromosome's base 0, half-open; equal where an element
-            has no such span.
+        first, last: ``(elements, regions) int64`` bins from the chromosome's base 0, half-open; equal where an element
+            has no such region.
     """
 
     names: tuple[str, ...]
@@ -134,12 +134,12 @@ class Spans:
     last: np.ndarray
 
 
-def spans_of(elements: Elements, *, bin: int, flank: int, parts: int) -> Spans:
+def regions_of(elements: Elements, *, bin: int, flank: int, parts: int) -> PoolingRegions:
     """The bins that features of elements are pooled over.
 
     Args:
         elements: they.
-        bin: bp a bin.
+        bin: bp per bin.
         flank: bp added at both sides of an element or of each anchor, as far as the chromosome goes.
         parts: equal parts that each is divided into; on the minus strand the first is the rightmost.
 
@@ -149,15 +149,15 @@ def spans_of(elements: Elements, *, bin: int, flank: int, parts: int) -> Spans:
     sizes = elements.genome.size_array()[elements.chromosome]
     start = np.maximum(elements.start - flank, 0)
     end = np.minimum(elements.end + flank, sizes[:, None])
-    regions = [(start[:, i], end[:, i]) for i in range(start.shape[1])]
+    bounds = [(start[:, i], end[:, i]) for i in range(start.shape[1])]
     labels = [""]
     if elements.are_pairs:
         # The bases between the anchors themselves: flanks may meet where anchors do not.
         between = elements.end.min(axis=1), elements.start.max(axis=1)
-        regions.append(between)
+        bounds.append(between)
         labels = ["anchor1", "anchor2", "between"]
     names, first, last = [], [], []
-    for label, (begin, stop) in zip(labels, regions, strict=True):
+    for label, (begin, stop) in zip(labels, bounds, strict=True):
         length = np.maximum(stop - begin, 0)
         for part in range(parts):
             place = np.where(elements.reverse, parts - 1 - part, part)
@@ -167,33 +167,36 @@ def spans_of(elements: Elements, *, bin: int, flank: int, parts: int) -> Spans:
             first.append(low // bin)
             last.append(np.where(length > 0, -(-high // bin), low // bin))
             names.append(".".join(filter(None, [label, f"part{part + 1}" if parts > 1 else ""])))
-    return Spans(tuple(names), elements.chromosome, np.column_stack(first), np.column_stack(last))
+    return PoolingRegions(tuple(names), elements.chromosome, np.column_stack(first), np.column_stack(last))
 
 
 def pooled(
     database: Database,
     tracks: Sequence[Track],
-    spans: Spans,
+    regions: PoolingRegions,
     *,
     bin: int,
     pools: Sequence[str] = ("mean",),
     transformation: str = "None",
     threads: int = 1,
+    bins_at_once: int = _BINS_AT_ONCE,
 ) -> tuple[np.ndarray, list[str]]:
-    """Pool tracks over spans of bins.
+    """Pool tracks over regions.
 
     Args:
         database: an open one.
         tracks: signals.
-        spans: over which bins.
-        bin: bp a bin; a bin's value is the mean over its bases.
+        regions: over which bins.
+        bin: bp per bin; a bin's value is the mean over its bases.
         pools: ``"mean"``, ``"max"``, ``"min"`` and ``"std"`` (over bins, divided by their number).
         transformation: ``"arcsinh"`` of each bin's value before pooling, unless it was ingested so or a model computed
             it; ``"None"``.
         threads: tracks that are read at a time.
+        bins_at_once: bins of a track that are read together, at most.
 
     Returns:
-        ``(elements, tracks x spans x pools) float32``, NaN where no bin of a span has a value; and the columns' names.
+        ``(elements, tracks x regions x pools) float32``, NaN where no bin of a region has a value; and the names of the
+        columns.
 
     Raises:
         InputError: an unknown pool, or a bin of less than 1 bp.
@@ -201,13 +204,13 @@ def pooled(
     check_pools(pools)
     if bin < 1:
         raise InputError(f"--bin {bin}: expected 1 or more bp")
-    layout = _Tiles(database.genome, spans, bin)
-    count, width = len(spans.chromosome), len(spans.names) * len(pools)
+    layout = _Tiles(database.genome, regions, bin, bins_at_once)
+    count, width = len(regions.chromosome), len(regions.names) * len(pools)
     values = np.empty((count, len(tracks) * width), np.float32)
     names = [
-        ".".join(filter(None, [_label(track), span, pool]))
+        ".".join(filter(None, [_label(track), region, pool]))
         for track in tracks
-        for span in spans.names
+        for region in regions.names
         for pool in pools
     ]
 
@@ -236,18 +239,18 @@ def check_pools(pools: Sequence[str]) -> None:
 
 
 class _Tiles:
-    """Tiles of bins that spans touch, laid end to end, so that all bins of a span follow one another.
+    """Tiles of bins that regions touch, laid end to end, so that all bins of a region follow one another.
 
-    A track is read tile by tile, so memory holds a few tiles and five numbers a span, however long spans are.
+    A track is read tile by tile, so memory holds a few tiles and five numbers per region, however long regions are.
     """
 
-    def __init__(self, genome: Genome, spans: Spans, bin: int) -> None:
-        self._bin = bin
+    def __init__(self, genome: Genome, regions: PoolingRegions, bin: int, bins_at_once: int) -> None:
+        self._bin, self._tiles_at_once = bin, max(1, bins_at_once // _TILE)
         bins = -(-genome.size_array() // bin)
         tiles = -(-bins // _TILE)
         offset = np.concatenate([[0], np.cumsum(tiles)])
-        first, last = spans.first.reshape(-1), spans.last.reshape(-1)
-        begin = np.repeat(offset[spans.chromosome], len(spans.names))
+        first, last = regions.first.reshape(-1), regions.last.reshape(-1)
+        begin = np.repeat(offset[regions.chromosome], len(regions.names))
         solid = last > first
         edges = np.zeros(int(offset[-1]) + 1, np.int64)
         np.add.at(edges, begin[solid] + first[solid] // _TILE, 1)
@@ -263,18 +266,17 @@ class _Tiles:
         self._first = flat[self._order]
         self._last = (flat + np.where(solid, last - first, 0))[self._order]
         self._reach = np.maximum.accumulate(self._last) if len(flat) else self._last
-        self._shape = spans.first.shape
+        self._shape = regions.first.shape
 
     def pool(self, database: Database, track: Track, pools: Sequence[str], *, arcsinh: bool) -> np.ndarray:
-        """``(elements, spans, pools) float32`` of one track."""
+        """``(elements, regions, pools) float32`` of one track."""
         from kerasgen.downstream_tasks.pooling import accumulate
 
         size = len(self._first)
-        many, total, squares = np.zeros(size, np.int64), np.zeros(size), np.zeros(size)
+        count, total, squares = np.zeros(size, np.int64), np.zeros(size), np.zeros(size)
         low, high = np.full(size, np.inf), np.full(size, -np.inf)
-        step = max(1, _BINS_AT_A_TIME // _TILE)
-        for top in range(0, len(self._start), step):
-            tiles = slice(top, top + step)
+        for top in range(0, len(self._start), self._tiles_at_once):
+            tiles = slice(top, top + self._tiles_at_once)
             read = database.bins([track], self._chromosome[tiles], self._start[tiles], _TILE, self._bin)
             bins = read.reshape(-1)
             if arcsinh:
@@ -286,15 +288,15 @@ class _Tiles:
             )
             accumulate(
                 bins, self._first[which] - begin, self._last[which] - begin,
-                many[which], total[which], squares[which], low[which], high[which],
+                count[which], total[which], squares[which], low[which], high[which],
             )  # fmt: skip
-        some = np.maximum(many, 1)
-        found = {
-            "mean": total / some,
-            "std": np.sqrt(np.maximum(squares / some - (total / some) ** 2, 0)),
+        known = np.maximum(count, 1)
+        values = {
+            "mean": total / known,
+            "std": np.sqrt(np.maximum(squares / known - (total / known) ** 2, 0)),
             "min": low,
             "max": high,
         }
         result = np.empty((size, len(pools)), np.float32)
-        result[self._order] = np.column_stack([np.where(many > 0, found[pool], np.nan) for pool in pools])
+        result[self._order] = np.column_stack([np.where(count > 0, values[pool], np.nan) for pool in pools])
         return result.reshape(*self._shape, len(pools))

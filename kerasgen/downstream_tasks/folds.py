@@ -9,8 +9,8 @@ import numpy as np
 from db_ingest import intervals
 from db_ingest.errors import InputError
 from kerasgen.downstream_tasks.elements import Elements
+from kerasgen.downstream_tasks.settings import GROUPINGS
 
-GROUPINGS = ("auto", "chromosome", "block")
 _LEAST = 3
 _LEAST_OF_FOLD = {"classification": 2, "regression": 5}
 _BLOCKS = 100
@@ -151,7 +151,7 @@ def _check(elements: Elements, task: str, fold: np.ndarray, folds: int, grouping
         labels = elements.label[fold == number]
         if task == "classification":
             counts = {"positive": int((labels == 1).sum()), "negative": int((labels == 0).sum())}
-            few = [(many, what) for what, many in counts.items() if many < least]
+            few = [(count, what) for what, count in counts.items() if count < least]
             what = f"{few[0][0]} {few[0][1]}(s) among its {len(labels)} elements" if few else ""
             expected = f"{least} or more of each class"
         else:

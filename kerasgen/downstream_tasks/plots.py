@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kerasgen import plotting
-
-if TYPE_CHECKING:
-    from kerasgen.downstream_tasks.results import DownstreamResult, Row
+from kerasgen.downstream_tasks.results import DownstreamResult, ModelRow
 
 _NAMES = {
     "AP": "average precision",
@@ -47,14 +45,14 @@ def draw(
         _draw_curves(axes[0, 2], result.rows, colors, labels, predicted)
     else:
         _draw_scatter(axes[0, 2], result.rows, labels, predicted)
-    many = f"{result.elements:,} elements"
+    counted = f"{result.elements:,} elements"
     if result.positives is not None:
-        many += f", {result.positives:,} positive ({result.positives / result.elements:.1%})"
-    figure.suptitle(f"{title}: {many}", fontsize=10, fontweight="bold")
+        counted += f", {result.positives:,} positive ({result.positives / result.elements:.1%})"
+    figure.suptitle(f"{title}: {counted}", fontsize=10, fontweight="bold")
     return plotting.save(path, figure)
 
 
-def _colors(rows: list[Row]) -> dict[str, str]:
+def _colors(rows: list[ModelRow]) -> dict[str, str]:
     named = [row.model for row in rows if row.kind == "features"]
     return {row.model: _BASELINE for row in rows} | {
         name: _FEATURES[i % len(_FEATURES)] for i, name in enumerate(named)
@@ -62,12 +60,12 @@ def _colors(rows: list[Row]) -> dict[str, str]:
 
 
 def _style(name: str, colors: dict[str, str]) -> str:
-    """Of a feature set's curve: dashed where its colour comes for the second time."""
+    """Line style of a feature set's curve: dashed where its colour comes for the second time."""
     named = [model for model, color in colors.items() if color != _BASELINE]
     return _STYLES[named.index(name) // len(_FEATURES) % len(_STYLES)]
 
 
-def _draw_measure(ax: Any, name: str, rows: list[Row], colors: dict[str, str], chance: float) -> None:
+def _draw_measure(ax: Any, name: str, rows: list[ModelRow], colors: dict[str, str], chance: float) -> None:
     ax.axvline(chance, color="#b0b0b0", linewidth=0.8, linestyle="--", zorder=0)
     for y, row in enumerate(reversed(rows)):
         score = row.scores[name]
@@ -89,7 +87,7 @@ def _draw_measure(ax: Any, name: str, rows: list[Row], colors: dict[str, str], c
 
 
 def _draw_curves(
-    ax: Any, rows: list[Row], colors: dict[str, str], labels: np.ndarray, predicted: dict[str, np.ndarray]
+    ax: Any, rows: list[ModelRow], colors: dict[str, str], labels: np.ndarray, predicted: dict[str, np.ndarray]
 ) -> None:
     from sklearn.metrics import precision_recall_curve
 
@@ -108,7 +106,7 @@ def _draw_curves(
     ax.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
-def _draw_scatter(ax: Any, rows: list[Row], labels: np.ndarray, predicted: dict[str, np.ndarray]) -> None:
+def _draw_scatter(ax: Any, rows: list[ModelRow], labels: np.ndarray, predicted: dict[str, np.ndarray]) -> None:
     best = max((row for row in rows if row.kind == "features"), key=lambda row: row.scores["R2"].value)
     values = predicted[best.model]
     low, high = np.percentile(np.concatenate([labels, values]), (0.2, 99.8))

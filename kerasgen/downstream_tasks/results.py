@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FILES = ("scores.tsv", "scores.json", "predictions.tsv", "importance.tsv", "png")
 
 
-class Row(NamedTuple):
+class ModelRow(NamedTuple):
     """One model of the table.
 
     Args:
@@ -56,7 +56,7 @@ class DownstreamResult(NamedTuple):
     elements: int
     positives: int | None
     folding: str
-    rows: list[Row]
+    rows: list[ModelRow]
     files: list[Path]
 
 
@@ -76,31 +76,26 @@ def files(out_prefix: str, labels: str) -> list[Path]:
 def write(
     result: DownstreamResult,
     *,
-    title: str,
     elements: Elements,
     folding: Folding,
     predicted: dict[str, Predicted],
     settings: dict[str, Any],
 ) -> None:
-    """Write a result's files, each whole or not at all.
+    """Write a result's files but the plot, each whole or not at all.
 
     Args:
         result: the table, and the paths of :func:`files`.
-        title: heading of the plot.
         elements: with their labels.
         folding: their folds.
         predicted: model -> predictions.
         settings: all that was chosen, as plain data.
     """
-    from kerasgen.downstream_tasks import plots
-
-    scores, document, predictions, importance, plot = result.files
+    scores, document, predictions, importance, _ = result.files
     storage.replace_bytes(scores, _table(result).encode())
     described = _document(result, elements, folding, predicted, settings)
     storage.replace_bytes(document, json.dumps(described, indent=1).encode())
     storage.replace_bytes(predictions, _predictions(elements, folding, predicted).encode())
     storage.replace_bytes(importance, _importance(predicted).encode())
-    plots.draw(plot, title, result, elements.label, {name: one.values for name, one in predicted.items()})
 
 
 def _table(result: DownstreamResult) -> str:
@@ -170,7 +165,7 @@ def _predictions(elements: Elements, folding: Folding, predicted: dict[str, Pred
     places = ["start1", "end1", "chrom2", "start2", "end2"] if elements.are_pairs else ["start", "end"]
     first = "chrom1" if elements.are_pairs else "chrom"
     lines = ["\t".join([first, *places, "name", "line", "label", "fold", *predicted])]
-    values = np.column_stack([one.values for one in predicted.values()])
+    values = np.column_stack([each.values for each in predicted.values()])
     for i in range(len(elements)):
         chromosome = names[elements.chromosome[i]]
         anchors = [f"{chromosome}\t{s}\t{e}" for s, e in zip(elements.start[i], elements.end[i], strict=True)]
@@ -182,7 +177,7 @@ def _predictions(elements: Elements, folding: Folding, predicted: dict[str, Pred
 
 def _importance(predicted: dict[str, Predicted]) -> str:
     lines = ["model\tfeature\tshare_of_gain"]
-    for model, one in predicted.items():
-        ranked = sorted(one.importance.items(), key=lambda item: -item[1])
+    for model, each in predicted.items():
+        ranked = sorted(each.importance.items(), key=lambda item: -item[1])
         lines += [f"{model}\t{feature}\t{share:.4f}" for feature, share in ranked]
     return "\n".join(lines) + "\n"

@@ -10,38 +10,11 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from kerasgen.downstream_tasks.folds import Folding
+from kerasgen.downstream_tasks.settings import TreeSettings
 
-Change = Callable[[np.ndarray], np.ndarray]
+Preparation = Callable[[np.ndarray], np.ndarray]
 
 _FIXED = {"tree_method": "hist", "max_bin": 256, "subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
-
-
-class Trees(NamedTuple):
-    """Settings of the gradient-boosted trees (XGBoost: Chen & Guestrin 2016, KDD).
-
-    Args:
-        rounds: trees at most.
-        patience: rounds without a lower loss on the fold that says when to stop.
-        max_depth: of a tree.
-        learning_rate: of each tree.
-        seed: of the share of elements and features that each tree sees.
-        threads: of XGBoost.
-    """
-
-    rounds: int = 5000
-    patience: int = 20
-    max_depth: int = 4
-    learning_rate: float = 0.05
-    seed: int = 1234
-    threads: int = 1
-
-    def check(self) -> None:
-        """Raise :class:`InputError` for a setting out of range."""
-        for name in ("rounds", "patience", "max_depth", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} {getattr(self, name)}: expected 1 or more")
-        if not 0 < self.learning_rate <= 1:
-            raise InputError(f"--learning_rate {self.learning_rate}: expected a number above 0, at most 1")
 
 
 class Predicted(NamedTuple):
@@ -73,7 +46,9 @@ def boosted(
     folding: Folding,
     *,
     task: str,
-    trees: Trees,
+    trees: TreeSettings,
+    seed: int = 1234,
+    threads: int = 1,
     components: int | None = None,
     kept: int = 0,
 ) -> Predicted:
@@ -89,7 +64,9 @@ def boosted(
         labels: ``(n,) float64``.
         folding: the folds.
         task: ``"classification"`` (logistic loss) or ``"regression"`` (squared loss).
-        trees: settings.
+        trees: settings of the trees.
+        seed: seed of the share of elements and features that each tree sees.
+        threads: threads of XGBoost.
         components: learn from so many principal components of the standardised features, a missing value taken for
             the feature's mean; None: from the features.
         kept: so many of the last features stand beside the components as they are.
@@ -98,13 +75,15 @@ def boosted(
     rounds, gains = [], []
     for fold in range(folding.count):
         learn, stop = folding.learning(fold), folding.stopping(fold)
-        change = _change(features[learn], components, kept)
-        count = _rounds_until_stop(change(features[learn]), labels[learn], change(features[stop]), labels[stop],
-                                   task, trees)  # fmt: skip
+        prepare = fit_preparation(features[learn], components, kept)
+        settings = _settings(task, trees, labels[learn], seed, threads)
+        watched = prepare(features[stop]), labels[stop]
+        count = _rounds_until_stop(prepare(features[learn]), labels[learn], *watched, settings, trees)
         rows, tested = folding.all_but(fold), folding.tested(fold)
-        change = _change(features[rows], components, kept)
-        booster = _train(change(features[rows]), labels[rows], task, trees, count)
-        values[tested] = booster.inplace_predict(change(features[tested]))
+        prepare = fit_preparation(features[rows], components, kept)
+        settings = _settings(task, trees, labels[rows], seed, threads)
+        booster = _train(prepare(features[rows]), labels[rows], settings, count)
+        values[tested] = booster.inplace_predict(prepare(features[tested]))
         rounds.append(count)
         gains.append(_gains(booster, names, components, kept))
     everything = sorted({name for gain in gains for name in gain})
@@ -126,50 +105,52 @@ def check_learnable(labels: np.ndarray, folding: Folding, task: str) -> None:
                 )
 
 
-def _objective(task: str) -> str:
-    return "binary:logistic" if task == "classification" else "reg:squarederror"
-
-
-def _settings(task: str, trees: Trees, labels: np.ndarray) -> dict[str, Any]:
+def _settings(task: str, trees: TreeSettings, labels: np.ndarray, seed: int, threads: int) -> dict[str, Any]:
+    """What XGBoost is told to learn these labels by."""
     return {
         **_FIXED,
-        "objective": _objective(task),
+        "objective": "binary:logistic" if task == "classification" else "reg:squarederror",
         "eval_metric": "logloss" if task == "classification" else "rmse",
         "base_score": float(labels.mean()),
         "max_depth": trees.max_depth,
         "learning_rate": trees.learning_rate,
-        "seed": trees.seed,
-        "nthread": trees.threads,
+        "seed": seed,
+        "nthread": threads,
         "verbosity": 0,
     }
 
 
 def _rounds_until_stop(
-    features: np.ndarray, labels: np.ndarray, other: np.ndarray, other_labels: np.ndarray, task: str, trees: Trees
+    features: np.ndarray,
+    labels: np.ndarray,
+    other: np.ndarray,
+    other_labels: np.ndarray,
+    settings: dict[str, Any],
+    trees: TreeSettings,
 ) -> int:
     """Trees at the lowest loss on the other elements; 0 if the mean label is as good."""
     import xgboost
 
-    data = xgboost.QuantileDMatrix(features, labels, nthread=trees.threads)
-    watched = xgboost.DMatrix(other, other_labels, nthread=trees.threads)
+    data = xgboost.QuantileDMatrix(features, labels, nthread=settings["nthread"])
+    watched = xgboost.DMatrix(other, other_labels, nthread=settings["nthread"])
     history: dict[str, Any] = {}
     booster = xgboost.train(
-        _settings(task, trees, labels), data, trees.rounds, evals=[(watched, "stop")],
-        early_stopping_rounds=trees.patience, evals_result=history, verbose_eval=False,
+        settings, data, trees.rounds, evals=[(watched, "stop")], early_stopping_rounds=trees.patience,
+        evals_result=history, verbose_eval=False,
     )  # fmt: skip
     mean = float(labels.mean())
-    if task == "classification":
-        none = -np.mean(np.where(other_labels == 1, np.log(mean), np.log1p(-mean)))
+    if settings["eval_metric"] == "logloss":
+        without = -np.mean(np.where(other_labels == 1, np.log(mean), np.log1p(-mean)))
     else:
-        none = np.sqrt(np.mean((other_labels - mean) ** 2))
-    return booster.best_iteration + 1 if booster.best_score < none else 0
+        without = np.sqrt(np.mean((other_labels - mean) ** 2))
+    return booster.best_iteration + 1 if booster.best_score < without else 0
 
 
-def _train(features: np.ndarray, labels: np.ndarray, task: str, trees: Trees, rounds: int) -> Any:
+def _train(features: np.ndarray, labels: np.ndarray, settings: dict[str, Any], rounds: int) -> Any:
     import xgboost
 
-    data = xgboost.QuantileDMatrix(features, labels, nthread=trees.threads)
-    return xgboost.train(_settings(task, trees, labels), data, rounds)
+    data = xgboost.QuantileDMatrix(features, labels, nthread=settings["nthread"])
+    return xgboost.train(settings, data, rounds)
 
 
 def _gains(booster: Any, names: list[str], components: int | None, kept: int) -> dict[str, float]:
@@ -183,7 +164,7 @@ def _gains(booster: Any, names: list[str], components: int | None, kept: int) ->
     return {names[int(key[1:])]: value / total for key, value in gain.items()}
 
 
-def _change(features: np.ndarray, components: int | None, kept: int) -> Change:
+def fit_preparation(features: np.ndarray, components: int | None, kept: int) -> Preparation:
     """What is done to features before trees see them, with numbers that come from these rows alone."""
     if components is None:
         return lambda rows: rows

@@ -24,11 +24,12 @@ from sklearn.preprocessing import StandardScaler
 
 from db_ingest.errors import InputError
 from kerasgen.database import Database
-from kerasgen.downstream_tasks import trees as learning
+from kerasgen.downstream_tasks import trees
 from kerasgen.downstream_tasks.downstream import downstream
 from kerasgen.downstream_tasks.elements import read_elements
 from kerasgen.downstream_tasks.folds import fold_elements
 from kerasgen.downstream_tasks.results import DownstreamResult
+from kerasgen.downstream_tasks.settings import LabelSettings, TreeSettings
 
 N, CHROMOSOMES, NOISE = 2400, 6, 0.8
 QUICK = {"threads": 1, "folds": 3, "draws": 300, "pool": ["mean"], "learning_rate": 0.1}
@@ -245,28 +246,28 @@ def test_components_are_those_of_scikit_learn_on_the_elements_learnt_from() -> N
     learnt, other = rng.normal(3, 2, (50, 6)).astype(np.float32), rng.normal(3, 2, (5, 6)).astype(np.float32)
     scaler = StandardScaler().fit(learnt[:, :5])
     pca = PCA(3).fit(scaler.transform(learnt[:, :5]))
-    found = learning._change(learnt, 3, 1)(other)
+    found = trees.fit_preparation(learnt, 3, 1)(other)
     np.testing.assert_allclose(np.abs(found[:, :3]), np.abs(pca.transform(scaler.transform(other[:, :5]))), rtol=1e-3)
     np.testing.assert_array_equal(found[:, 3], other[:, 5])
     # A missing value is the mean of those learnt from; a feature without any value says nothing.
     learnt[:, 0], other[0, 1] = np.nan, np.nan
-    found = learning._change(learnt, 3, 1)(other)
+    found = trees.fit_preparation(learnt, 3, 1)(other)
     assert np.isfinite(found).all()
     other[0, 1] = learnt[:, 1].mean()
-    np.testing.assert_allclose(found, learning._change(learnt, 3, 1)(other), atol=1e-5)
+    np.testing.assert_allclose(found, trees.fit_preparation(learnt, 3, 1)(other), atol=1e-5)
 
 
 def test_no_model_sees_a_label_of_its_fold(planted: Planted, tmp_path: Path) -> None:
     """Labels of one fold are all changed: predictions of that fold stay the same to the last digit."""
     elements = read_elements(planted.write("a.tsv", planted.label), Database(planted.database).genome,
-                             task="classification")  # fmt: skip
+                             LabelSettings(task="classification"))  # fmt: skip
     features = np.random.default_rng(0).normal(planted.label[:, None], 1, (N, 3)).astype(np.float32)
     folding = fold_elements(elements, task="classification", folds=3)
     changed = np.where(folding.tested(1), 1 - elements.label, elements.label)
-    trees = learning.Trees(rounds=50)
+    settings = TreeSettings(rounds=50)
     for components in (None, 2):
         first, second = (
-            learning.boosted(features, list("abc"), label, folding, task="classification", trees=trees,
+            trees.boosted(features, list("abc"), label, folding, task="classification", trees=settings,
                              components=components).values
             for label in (elements.label, changed)
         )  # fmt: skip

@@ -11,13 +11,14 @@ import pytest
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome
 from kerasgen.downstream_tasks.elements import Elements, read_elements
+from kerasgen.downstream_tasks.settings import LabelSettings
 
 GENOME = Genome(("chrI", "chrII"), (1000, 500))
 
 
 def read(path: Path, text: str, **flags: object) -> Elements:
     path.write_text(text)
-    return read_elements(path, GENOME, **{"task": "regression", **flags})  # type: ignore[arg-type]
+    return read_elements(path, GENOME, LabelSettings(**{"task": "regression", **flags}))  # type: ignore[arg-type]
 
 
 def test_a_table_with_named_columns_in_any_order(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_table_with_named_columns_in_any_order(tmp_path: Path) -> None:
 def test_bed_by_column_number_gzipped_with_comments_and_spaces(tmp_path: Path) -> None:
     path = tmp_path / "e.bed.gz"
     path.write_bytes(gzip.compress(b"# made by hand\ntrack name=x\nchrI 10 20 a 0 -\n\nchrII 0 500 b 1 +\n"))
-    found = read_elements(path, GENOME, task="classification", label_column="5")
+    found = read_elements(path, GENOME, LabelSettings(task="classification", label_column="5"))
     assert found.label.tolist() == [0, 1]
     assert found.name.tolist() == ["a", "b"]
     assert found.reverse.tolist() == [True, False]
@@ -85,8 +86,8 @@ GOOD = "chrI\t0\t5\t1\nchrI\t9\t12\t0\n"
         (HEAD + GOOD + "chrI\t-5\t10\t1\n", {}, ":4: chrI -5 10: the start is below 0"),
         (HEAD + GOOD + "chrI\t10\t10\t1\n", {}, ":4: chrI 10 10: the end must lie above the start"),
         (HEAD + GOOD + "chr9\t1\t10\t1\n", {}, ":4: chromosome 'chr9'; the genome has chrI, chrII"),
-        (HEAD + GOOD + "chrI\tx\t10\t1\n", {}, ":4: start (column 2) is 'x'; expected bp"),
-        (HEAD + GOOD + "chrI\t1\t10\n", {}, ":4: 3 column(s); expected 4, as many as the first line"),
+        (HEAD + GOOD + "chrI\tx\t10\t1\n", {}, ":4: start (column 2) is 'x'; expected a whole number"),
+        (HEAD + GOOD + "chrI\t1\t10\n", {}, ":4: fewer columns than the first line's 4"),
         (HEAD + GOOD + "chrI\t1\t10\tNA\n", {}, ":4: label (label) is 'NA'; expected a number"),
         (HEAD + GOOD + "chrI\t1\t10\tnan\n", {}, ":4: label (label) is 'nan'; expected a number"),
         (HEAD + GOOD + "chrI\t1\t10\tinf\n", {}, ":4: label (label) is 'inf'; expected a number"),
@@ -99,7 +100,7 @@ GOOD = "chrI\t0\t5\t1\nchrI\t9\t12\t0\n"
         (GOOD, {}, "4 columns without names; expected --label_column"),
         (GOOD, {"label_column": "2"}, "has coordinates there"),
         (HEAD + GOOD, {"layout": "bedpe"}, "expected chromosome1, start1, end1"),
-        (HEAD, {}, "no elements in it"),
+        (HEAD, {}, "no intervals in it; expected a BED, BEDPE"),
         ("", {}, "empty file"),
         (HEAD + GOOD, {"chroms": ["chrII"]}, "no element on chrII"),
         (HEAD + GOOD, {"chroms": ["chrQ"]}, "--chroms chrQ: not in the genome"),

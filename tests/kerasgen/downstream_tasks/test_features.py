@@ -13,9 +13,8 @@ from labelled_tracks import BIN, write_database
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome
 from kerasgen.database import Database
-from kerasgen.downstream_tasks import features as module
 from kerasgen.downstream_tasks.elements import Elements
-from kerasgen.downstream_tasks.features import Spans, feature_sets, pooled, spans_of
+from kerasgen.downstream_tasks.features import PoolingRegions, feature_sets, pooled, regions_of
 
 BINS = {"chr1": 3000, "chr2": 1000}
 
@@ -53,8 +52,7 @@ def by_hand(values: np.ndarray, start: int, end: int, pool: str) -> float:
 
 
 @pytest.mark.parametrize("at_a_time", [2**22, 512])
-def test_pools_equal_a_count_by_hand(database: Database, tracks: dict, at_a_time: int, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_BINS_AT_A_TIME", at_a_time)
+def test_pools_equal_a_count_by_hand(database: Database, tracks: dict, at_a_time: int) -> None:
     rng = np.random.default_rng(4)
     chromosome = rng.integers(0, 2, 300)
     size = np.where(chromosome == 0, 3000, 1000) * BIN
@@ -63,10 +61,10 @@ def test_pools_equal_a_count_by_hand(database: Database, tracks: dict, at_a_time
     # One wholly without values, one that is a whole chromosome.
     start[:2], end[:2], chromosome[:2] = (5010, 0), (5700, 3000 * BIN), (0, 0)
     found = elements(database, start.tolist(), end.tolist(), chromosome.tolist(), [False] * 300)
-    spans = spans_of(found, bin=BIN, flank=0, parts=1)
+    spans = regions_of(found, bin=BIN, flank=0, parts=1)
     pools = ("mean", "max", "min", "std")
     chosen = feature_sets(database, ["all=*"])[0].tracks
-    values, names = pooled(database, chosen, spans, bin=BIN, pools=pools, threads=2)
+    values, names = pooled(database, chosen, spans, bin=BIN, pools=pools, threads=2, bins_at_once=at_a_time)
     assert names[:5] == ["x:A.mean", "x:A.max", "x:A.min", "x:A.std", "y:A.mean"]
     for t, track in enumerate(chosen):
         for i in range(300):
@@ -81,14 +79,14 @@ def test_bins_of_another_size_and_arcsinh_before_pooling(database: Database, tra
     chosen = feature_sets(database, ["one=x:B"])[0].tracks
     bins = tracks["B", "x"]["chr1"][40:80].astype(np.float64)
     wide = np.array([np.nanmean(bins[i : i + 4]) for i in range(0, 40, 4)])
-    spans = spans_of(found, bin=100, flank=0, parts=1)
+    spans = regions_of(found, bin=100, flank=0, parts=1)
     values, _ = pooled(database, chosen, spans, bin=100, pools=["mean"], transformation="arcsinh")
     np.testing.assert_allclose(values[0, 0], np.arcsinh(wide).mean(), rtol=1e-5)
 
 
 def test_parts_run_from_the_five_prime_end(database: Database, tracks: dict) -> None:
     found = elements(database, [1000, 1000], [2000, 2000], [0, 0], [False, True])
-    spans = spans_of(found, bin=BIN, flank=200, parts=2)
+    spans = regions_of(found, bin=BIN, flank=200, parts=2)
     chosen = feature_sets(database, ["one=y:A"])[0].tracks
     values, names = pooled(database, chosen, spans, bin=BIN, pools=["mean"])
     assert names == ["y:A.part1.mean", "y:A.part2.mean"]
@@ -98,7 +96,7 @@ def test_parts_run_from_the_five_prime_end(database: Database, tracks: dict) -> 
 
 def test_pairs_have_both_anchors_and_what_lies_between(database: Database, tracks: dict) -> None:
     found = elements(database, [[3000, 8000], [400, 300]], [[3100, 8200], [500, 450]], [1, 1], [False, False])
-    spans = spans_of(found, bin=BIN, flank=50, parts=1)
+    spans = regions_of(found, bin=BIN, flank=50, parts=1)
     chosen = feature_sets(database, ["one=x:A"])[0].tracks
     values, names = pooled(database, chosen, spans, bin=BIN, pools=["mean"])
     assert names == ["x:A.anchor1.mean", "x:A.anchor2.mean", "x:A.between.mean"]
@@ -111,7 +109,7 @@ def test_pairs_have_both_anchors_and_what_lies_between(database: Database, track
 
 def test_a_flank_ends_with_the_chromosome(database: Database, tracks: dict) -> None:
     found = elements(database, [0, 24_900], [10, 25_000], [1, 1], [False, False])
-    spans = spans_of(found, bin=BIN, flank=1000, parts=1)
+    spans = regions_of(found, bin=BIN, flank=1000, parts=1)
     assert spans.first.tolist() == [[0], [956]]
     assert spans.last.tolist() == [[41], [1000]]
 
@@ -147,7 +145,7 @@ def test_bad_feature_sets_are_refused(database: Database, words: list, transform
 def test_a_track_ingested_as_arcsinh_is_not_transformed_again(database: Database) -> None:
     (track,) = feature_sets(database, ["one=x:A"])[0].tracks
     track = replace(track, options={**track.options, "transform": "arcsinh"})
-    spans = spans_of(elements(database, [1000], [2000], [0], [False]), bin=BIN, flank=0, parts=1)
+    spans = regions_of(elements(database, [1000], [2000], [0], [False]), bin=BIN, flank=0, parts=1)
     done, _ = pooled(database, [track], spans, bin=BIN, transformation="arcsinh")
     left, _ = pooled(database, [track], spans, bin=BIN, transformation="None")
     np.testing.assert_array_equal(done, left)
@@ -170,7 +168,7 @@ def test_an_embedding_is_in_a_feature_set_only_where_it_is_named(with_embedding:
 
 
 def test_arcsinh_is_of_tracks_and_not_of_embeddings(with_embedding: Database) -> None:
-    spans = spans_of(elements(with_embedding, [1000], [2000], [0], [False]), bin=BIN, flank=0, parts=1)
+    spans = regions_of(elements(with_embedding, [1000], [2000], [0], [False]), bin=BIN, flank=0, parts=1)
     (both,) = feature_sets(with_embedding, ["both=x:B,pca_00"], ["arcsinh"])
     changed, plain = (pooled(with_embedding, both.tracks, spans, bin=BIN, transformation=t)[0][0] for t in
                       ("arcsinh", "None"))  # fmt: skip
@@ -196,10 +194,10 @@ def test_parts_cover_a_region_in_its_direction(
         genome, np.array(["."], object), np.array([1]), np.array([[start]]), np.array([[end]]), np.array([reverse]),
         np.zeros(1), np.ones(1, int),
     )  # fmt: skip
-    spans = spans_of(one, bin=bin, flank=flank, parts=parts)
+    spans = regions_of(one, bin=bin, flank=flank, parts=parts)
     low, high = max(start - flank, 0), min(end + flank, 25_000)
     if reverse:
-        spans = Spans(spans.names, spans.chromosome, spans.first[:, ::-1], spans.last[:, ::-1])
+        spans = PoolingRegions(spans.names, spans.chromosome, spans.first[:, ::-1], spans.last[:, ::-1])
     first, last = spans.first[0].tolist(), spans.last[0].tolist()
     assert all(b > a for a, b in zip(first, last, strict=True))
     assert first[0] == low // bin
