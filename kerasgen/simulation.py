@@ -234,14 +234,9 @@ def _write_fasta(path: Path, sequences: dict[str, np.ndarray]) -> None:
 
 
 def _write_bigwig(path: Path, counts: dict[str, np.ndarray]) -> None:
-    import pyBigWig
+    from db_ingest.formats.bigwig_writer import BigWigWriter
 
-    file = pyBigWig.open(str(path), "w")
-    file.addHeader([(name, len(values)) for name, values in counts.items()])
-    for name, values in counts.items():
-        at = np.flatnonzero(values)
-        if len(at):
-            file.addEntries(
-                [name] * len(at), at.tolist(), ends=(at + 1).tolist(), values=values[at].astype(float).tolist()
-            )
-    file.close()
+    with BigWigWriter(path, {name: len(values) for name, values in counts.items()}) as writer:
+        for name in writer.chromosomes:
+            at = np.flatnonzero(counts[name])
+            writer.add(name, at, at + 1, counts[name][at])
