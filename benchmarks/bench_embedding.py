@@ -81,8 +81,8 @@ def main() -> None:
     from kerasgen.bundle import open_bundle
     from kerasgen.database import Database
     from kerasgen.track_models.binned import from_database
-    from kerasgen.track_models.epilstm.encoder import Coder
-    from kerasgen.track_models.epilstm.frames import Normalisation
+    from kerasgen.track_models.epilstm.encoder import Encoder
+    from kerasgen.track_models.epilstm.normalisation import Normalisation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -94,7 +94,7 @@ def main() -> None:
         config = found.config["architecture"]["config"]
         with Database(uri) as database:
             values = from_database(database, transformation="None").values
-        coder = Coder(found.load_model(), Normalisation.from_json(found.config["normalisation"]), args.bins)
+        coder = Encoder(found.load_model(), Normalisation.from_json(found.config["normalisation"]), args.bins)
         command = [sys.executable, "-m", "kerasgen.cli.gen_embed", "--tdb_array", uri, "--load_model_hdf5"]
         number = iter(range(1000))
         seconds = {

@@ -69,7 +69,7 @@ class Family:
         """Open the model of a bundle to impute tracks with it.
 
         Args:
-            bundle: of the model.
+            bundle: that of the model.
             tdb_array: where the database lies now; None for where it was when the model was trained.
 
         Raises:

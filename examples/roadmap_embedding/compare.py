@@ -18,7 +18,7 @@ from kerasgen.bundle import open_bundle, path_of
 from kerasgen.database import Database
 from kerasgen.track_models.binned import Stretch, from_database
 from kerasgen.track_models.epilstm.evaluation import r_squared
-from kerasgen.track_models.epilstm.frames import Normalisation
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 from kerasgen.track_models.epilstm.pca import components
 from kerasgen.track_models.epilstm.train import train_epilstm
 

@@ -15,10 +15,11 @@ import numpy as np
 from kerasgen import backend
 from kerasgen.bundle import load_model, open_bundle, path_of
 from kerasgen.database import Database
-from kerasgen.track_models.avocado.files import network_path
 from kerasgen.track_models.binned import from_database
+from kerasgen.track_models.ensemble import network_path
+from kerasgen.track_models.epilstm.bin_split import by_stretches
 from kerasgen.track_models.epilstm.evaluation import reconstructions
-from kerasgen.track_models.epilstm.frames import Normalisation, by_stretches
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 from kerasgen.track_models.epilstm.train import train_epilstm
 
 

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command
-from kerasgen.cli.track_flags import TRACK_FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.track_models.impute import ImputationResult
@@ -16,8 +15,8 @@ def _report(result: ImputationResult) -> None:
     if result.new_model is not None:
         sys.stdout.write(f"{result.new_model}.keras: the model with what was added\n")
     for path in result.bigwigs:
-        many = result.clipped.get(path, 0)
-        sys.stdout.write(f"{path}" + (f" ({many:,} bins below 0 set to 0)" if many else "") + "\n")
+        clipped = result.clipped.get(path, 0)
+        sys.stdout.write(f"{path}" + (f" ({clipped:,} bins below 0 set to 0)" if clipped else "") + "\n")
     for path in result.existing:
         sys.stdout.write(f"{path}: there already\n")
     if result.scores:
@@ -45,7 +44,6 @@ def _print_scores(result: ImputationResult) -> None:
 COMMAND = Command(
     prog="gen_impute",
     function="kerasgen.track_models.impute:impute",
-    flags=TRACK_FLAGS,
     report=_report,
     epilog=(
         "examples: gen_impute --model out/avocado -c E117 -a H3K4me3 --scores out/scores. "

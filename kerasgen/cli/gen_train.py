@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from db_ingest.cli.frame import Command, CommandByFlag
 from kerasgen import families
-from kerasgen.cli.track_flags import AUTOENCODER_FLAGS, TRACK_FLAGS
 
 if TYPE_CHECKING:
     from kerasgen.training.train import TrainingResult
@@ -21,13 +20,10 @@ def _report(result: TrainingResult) -> None:
     )
 
 
-_FLAGS = {"avocado": TRACK_FLAGS, "epilstm": AUTOENCODER_FLAGS}
-
 TRACK_MODELS = {
     family.name: Command(
         prog="gen_train",
         function=family.trainer,
-        flags=_FLAGS[family.name],
         report=_report,
         epilog=(
             f"example: gen_train --architecture_spec {family.name} --tdb_array db --model_prefix out/{family.name} "

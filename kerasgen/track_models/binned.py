@@ -46,7 +46,7 @@ class BinnedTracks:
     Args:
         pairs: the tracks, in the order of the rows.
         values: ``(tracks, bins) float32``; NaN where there is no value.
-        bin: bp a bin.
+        bin: bp per bin.
         stretches: what the bins are, in order; together all columns.
         transformation: ``"arcsinh"`` or ``"None"``: what has been done to the measured values, wherever it was done.
     """
@@ -94,7 +94,7 @@ def from_arrays(
 
     Args:
         arrays: (cell type, assay) to ``(bins,)`` values, NaN where there is none; all of one length.
-        bin: bp a bin.
+        bin: bp per bin.
         chromosome: a name for the stretch that the bins are.
         transformation: what has been done to the measured values.
 
@@ -109,7 +109,7 @@ def from_arrays(
             raise InputError(f"{pair!r}: expected a key (cell type, assay)")
         values = np.asarray(array)
         if values.ndim != 1 or not len(values) or values.dtype.kind not in "fiu":
-            raise InputError(f"{_name(pair)}: an array {values.shape} of {values.dtype}; expected numbers, one a bin")
+            raise InputError(f"{_name(pair)}: an array {values.shape} of {values.dtype}; expected numbers, one per bin")
         rows[pair] = values
     first = next(iter(rows))
     for pair, values in rows.items():
@@ -139,7 +139,7 @@ def from_database(
         database: an open one; it needs no sequence.
         celltypes: datasets (default: all that have one of the assays).
         assays: attributes (default: all signals).
-        bin: bp a bin; of a track on another grid, each base has the value of its bin.
+        bin: bp per bin; of a track on another grid, each base has the value of its bin.
         chroms: chromosomes (default: all).
         transformation: ``"arcsinh"``, of the mean of a bin's bases, or ``"None"``.
         leave_out: tracks not to read; those that the database lacks don't matter.
@@ -212,6 +212,11 @@ def select(database: Database, celltypes: Sequence[str] | None, assays: Sequence
     if not chosen:
         raise InputError(f"{database.uri}: holds no signals")
     return chosen
+
+
+def signals_by_pair(database: Database) -> dict[Pair, Track]:
+    """The signals of a database by cell type and assay."""
+    return {(track.dataset, track.attribute): track for track in database.tracks if track.kind == "signal"}
 
 
 def transformed(uri: str, track: Track, values: np.ndarray, transformation: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a training of one model a chromosome has learned so far: ``P.state/``, until all of it is published at once."""
+"""What a training with one model per chromosome has learned: ``P.state/``, until all of it is published at once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen import bundle
-from kerasgen.training import state as checkpoint
+from kerasgen.training import state
+from kerasgen.training.state import EpochMetrics
 
-FILE = checkpoint.LEARNED
+FILE = state.LEARNED
 _MODEL = "model"
 _MAY_CHANGE = {"resume", "overwrite", "model_prefix"}
 
 
 @dataclass
-class Learned:
+class ChromosomeState:
     """Models that wait in ``P.state/`` for those of the other chromosomes, and a list of them.
 
     Args:
@@ -34,35 +35,39 @@ class Learned:
 
     final: str
     run: dict[str, Any]
-    rows: list[dict[str, float]] = field(default_factory=list)
+    rows: list[EpochMetrics] = field(default_factory=list)
     chromosomes: list[str] = field(default_factory=list)
     earlier: float = 0.0
     _began: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, flags: Mapping[str, Any], circumstances: Mapping[str, Any]) -> Learned:
+    def of(cls, flags: Mapping[str, Any], circumstances: Mapping[str, Any]) -> ChromosomeState:
         """What there is to go on from with ``--resume``; nothing without it.
+
+        Args:
+            flags: those of the training, ``model_prefix``, ``resume`` and ``overwrite`` among them.
+            circumstances: see :func:`kerasgen.training.state.circumstances`.
 
         Raises:
             InputError: nothing to resume, another training, or something that would be replaced silently.
         """
         prefix, run = str(flags["model_prefix"]), {**flags, **circumstances}
-        if not checkpoint.resuming(prefix, resume=flags["resume"], overwrite=flags["overwrite"], state=FILE):
+        if not state.resuming(prefix, resume=flags["resume"], overwrite=flags["overwrite"], state=FILE):
             return cls(prefix, run)
         path = bundle.path_of(prefix, "state") / FILE
-        checkpoint.require_state(prefix, path)
+        state.require_state(prefix, path)
         try:
             stored = json.loads(path.read_text())
-            found = cls(prefix, run, stored["rows"], stored["chromosomes"], stored["seconds"])
+            resumed = cls(prefix, run, stored["rows"], stored["chromosomes"], stored["seconds"])
             before = dict(stored["run"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not a training state ({error})") from error
-        checkpoint.require_same(before, flags, circumstances, _MAY_CHANGE)
-        return found
+        state.require_same(before, flags, circumstances, _MAY_CHANGE)
+        return resumed
 
     @property
     def prefix(self) -> str:
-        """Of the models while they wait; with ``.<chromosome>``, of a further chromosome's."""
+        """Prefix of the models while they wait; with ``.<chromosome>``, that of a further chromosome's."""
         return str(self._folder / _MODEL)
 
     @property
@@ -72,9 +77,9 @@ class Learned:
 
     def begin(self) -> None:
         """Remove what another training left."""
-        checkpoint.discard(self.final)
+        state.discard(self.final)
 
-    def add_network(self, rows: list[dict[str, float]]) -> None:
+    def add_network(self, rows: list[EpochMetrics]) -> None:
         """Note that the model of the training chromosomes is saved at :attr:`prefix`."""
         self.rows = rows
         self._note()
@@ -92,7 +97,7 @@ class Learned:
         waiting = [path for path in self._folder.iterdir() if path.name.startswith(f"{_MODEL}.")]
         for path in sorted(waiting, key=lambda path: (path.name == f"{_MODEL}.json", path.name)):
             os.replace(path, f"{self.final}{path.name.removeprefix(_MODEL)}")
-        checkpoint.discard(self.final)
+        state.discard(self.final)
 
     @property
     def _folder(self) -> Path:

@@ -8,32 +8,35 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
+from db_ingest.settings import Setting, require_new, takes_settings
 from kerasgen import backend, bundle
 from kerasgen.database import Database
+from kerasgen.settings import TdbArray
+from kerasgen.track_models.embedding_settings import EmbeddingOutput, PrincipalComponents
 
 if TYPE_CHECKING:
     from db_ingest.layout.genome import Genome
     from db_ingest.writing.computed import Computed
     from kerasgen.track_models.positions import Positions
 
-_RUNS = 2**20
+BINS_AT_ONCE = 2**20
 
 
 class EmbeddingResult(NamedTuple):
     """What was written.
 
     Args:
-        dataset: of the database; None if nothing was written there.
-        attributes: one a component.
+        dataset: where it is in the database; None if nothing was written there.
+        attributes: one per component.
         chromosomes: embedded.
-        bins: of them.
+        bins: number of bins of them.
         empty: bins without an embedding, since no track has a value there.
         files: HDF5 and bigWigs.
         unchanged: whether all was in the database already; nothing was computed then.
@@ -48,88 +51,87 @@ class EmbeddingResult(NamedTuple):
     unchanged: bool
 
 
+@takes_settings
 def embed(
-    tdb_array: str,
+    tdb_array: TdbArray,
     *,
-    load_model_hdf5: str | None = None,
-    pca: int | None = None,
-    model_prefix: str | None = None,
-    celltypes: Sequence[str] | None = None,
-    assays: Sequence[str] | None = None,
-    bin: int | None = None,
-    transformation: str | None = None,
-    train_chroms: Sequence[str] | None = None,
-    validation_chroms: Sequence[str] | None = None,
-    test_chroms: Sequence[str] | None = None,
-    name: str | None = None,
-    chroms: Sequence[str] | None = None,
-    in_database: bool = True,
-    hdf5: str | None = None,
-    bigwig_prefix: str | None = None,
-    overwrite: bool = False,
+    load_model_hdf5: Annotated[
+        str | None,
+        Setting(
+            "P.keras of a trained Epi-LSTM or Avocado; its bundle lies beside it; of an ensemble, its first model "
+            "embeds",
+            group="files",
+            metavar="P.keras",
+        ),
+    ] = None,
+    components: PrincipalComponents,
+    output: EmbeddingOutput,
 ) -> EmbeddingResult:
     """Embed every position of a database by a trained model, and write the embeddings where they are wanted.
 
     In the database each component is a signal of the dataset ``name``, with an attribute ``name_00``, ``name_01``, ...,
     in the model's bins; all appear in one step. Bins where no track has a value have no embedding (NaN).
 
-    Args:
-        tdb_array: path or URI of the database; it holds the tracks that the model was trained on.
-        load_model_hdf5: ``P.keras`` of a model that embeds positions.
-        pca: fit so many principal components instead, on all bins not held out for testing, and embed by them.
-        model_prefix: ``P`` of the bundle that ``pca`` writes.
-        celltypes, assays, train_chroms, validation_chroms, test_chroms: of ``pca``; see
-            :func:`kerasgen.track_models.epilstm.train.train_epilstm`.
-        bin, transformation: likewise (25 bp and arcsinh if not given); checked against a model's.
-        name: of the dataset and the attributes (default: the name of the model's file).
-        chroms: chromosomes (default: all that any of the tracks has values on).
-        in_database: write into the database.
-        hdf5: file to write: a dataset ``(bins, components) float32`` a chromosome.
-        bigwig_prefix: write ``<bigwig_prefix>.<attribute>.bw`` of each component.
-        overwrite: replace an embedding of the same name, files, and the bundle of ``pca``.
-
     Raises:
         InputError: wrong flags or names, a track missing, or output that is there. Nothing has been written then.
     """
-    if (load_model_hdf5 is None) == (pca is None):
+    if (load_model_hdf5 is None) == (components.pca is None):
         raise InputError("give one of --load_model_hdf5 and --pca")
-    if not (in_database or hdf5 or bigwig_prefix):
-        raise InputError("--no-in_database: nothing to write; give --hdf5 or --bigwig_prefix")
-    if pca is None:
-        of_pca = {"model_prefix": model_prefix, "celltypes": celltypes, "assays": assays, "train_chroms": train_chroms}
-        of_pca |= {"validation_chroms": validation_chroms, "test_chroms": test_chroms}
-        for flag, value in of_pca.items():
-            if value is not None:
-                raise InputError(f"--{flag} goes with --pca; a trained model's bundle says it")
-    elif model_prefix is None:
-        raise InputError("--pca needs --model_prefix, where its bundle is written")
-    prefix = str(model_prefix or load_model_hdf5).removesuffix(".keras")
-    name = name or Path(prefix).name
+    output.require_consistent()
+    components.require_consistent()
+    prefix = str(components.model_prefix or load_model_hdf5).removesuffix(".keras")
+    name = output.name or Path(prefix).name
     database = Database(str(tdb_array))
-    for chromosome in chroms or ():
+    for chromosome in output.chroms or ():
         database.genome.index(chromosome)
-    if pca is not None:
-        _check_names(name, pca)
-        _check_files(_files(name, pca, hdf5, bigwig_prefix), overwrite)
-        from kerasgen.track_models.epilstm.train import fit_pca
+    if components.pca is not None:
+        _files(name, components.pca, output)
+        _fit_components(tdb_array, prefix, components, overwrite=output.overwrite)
+    trained = bundle.open_bundle(prefix)
+    positions: Positions = trained.family.embed(trained, database)
+    for flag, value, its in (
+        ("bin", components.bin, positions.bin),
+        ("transformation", components.transformation, trained.config.get("transformation")),
+    ):
+        if value is not None and value != its:
+            raise InputError(f"--{flag} {value}: {trained.model_path} was trained with {its}; leave it out")
+    embedding = _Embedding(
+        database=database,
+        positions=positions,
+        trained=trained,
+        chromosomes=_choose(database, positions, output.chroms),
+        name=name,
+        attributes=_check_names(name, positions.components),
+    )
+    return _write(embedding, _files(name, positions.components, output), output)
 
-        fit_pca(
-            str(tdb_array), prefix, pca, celltypes=celltypes, assays=assays, bin=bin or 25,
-            transformation=transformation or "arcsinh", train_chroms=train_chroms,
-            validation_chroms=validation_chroms, test_chroms=test_chroms, overwrite=overwrite,
-        )  # fmt: skip
-    found = bundle.open_bundle(prefix)
-    positions: Positions = found.family.embed(found, database)
-    for flag, given, its in (
-        ("bin", bin, positions.bin), ("transformation", transformation, found.config.get("transformation"))
-    ):  # fmt: skip
-        if given is not None and given != its:
-            raise InputError(f"--{flag} {given}: {found.model_path} was trained with {its}; leave it out")
-    chromosomes = _choose(database, positions, chroms)
-    attributes = _check_names(name, positions.components)
-    files = _files(name, positions.components, hdf5, bigwig_prefix)
-    _check_files(files, overwrite)
-    return _embed(database, positions, found, chromosomes, name, attributes, files, in_database, overwrite)
+
+def _fit_components(tdb_array: str, prefix: str, components: PrincipalComponents, *, overwrite: bool) -> None:
+    from kerasgen.track_models.epilstm.fit_pca import fit_pca
+
+    flags = {name: value for name, value in components.flat().items() if value is not None}
+    del flags["model_prefix"]
+    fit_pca(tdb_array, prefix, flags.pop("pca"), **flags, overwrite=overwrite)
+
+
+class _Embedding(NamedTuple):
+    """What is to be embedded.
+
+    Args:
+        database: whose positions.
+        positions: their embeddings.
+        trained: the bundle that they come from.
+        chromosomes: those to embed.
+        name: name of the dataset.
+        attributes: one per component.
+    """
+
+    database: Database
+    positions: Positions
+    trained: bundle.Bundle
+    chromosomes: list[str]
+    name: str
+    attributes: list[str]
 
 
 @dataclass(frozen=True)
@@ -142,40 +144,31 @@ class _Files:
         return [*([self.hdf5] if self.hdf5 else []), *self.bigwigs]
 
 
-def _embed(
-    database: Database,
-    positions: Positions,
-    found: bundle.Bundle,
-    chromosomes: list[str],
-    name: str,
-    attributes: list[str],
-    files: _Files,
-    in_database: bool,
-    overwrite: bool,
-) -> EmbeddingResult:
+def _write(embedding: _Embedding, files: _Files, output: EmbeddingOutput) -> EmbeddingResult:
     from db_ingest.writing import computed
 
+    database, positions, chromosomes = embedding.database, embedding.positions, embedding.chromosomes
     grid = database.genome.binned(positions.bin)
     bins = sum(grid.size(chromosome) for chromosome in chromosomes)
+    dataset = embedding.name if output.in_database else None
     with tempfile.TemporaryDirectory(prefix="gen_embed.") as folder:
         scratch = _Scratch(Path(folder), positions.components, grid)
-        signals = _signals(scratch, positions, found, chromosomes, name, attributes)
-        is_new = in_database and computed.check_computed(database.uri, signals, overwrite=overwrite)
-        dataset = name if in_database else None
+        signals = _signals(scratch, embedding)
+        is_new = output.in_database and computed.check_computed(database.uri, signals, overwrite=output.overwrite)
         if not is_new and not files.paths:
-            return EmbeddingResult(dataset, attributes, chromosomes, bins, 0, [], True)
+            return EmbeddingResult(dataset, embedding.attributes, chromosomes, bins, 0, [], True)
         backend.load()
         positions.load()
         empty = scratch.fill(positions, chromosomes, bins)
         if empty == bins:
             raise InputError(f"{database.uri}: no track of the model has a value on {', '.join(chromosomes[:5])}")
         if files.hdf5:
-            _write_hdf5(files.hdf5, scratch, chromosomes, attributes, positions, found, database)
+            _write_hdf5(files.hdf5, scratch, embedding)
         for component, path in enumerate(files.bigwigs):
             _write_bigwig(path, scratch, database.genome, positions.bin, chromosomes, component)
         if is_new:
-            computed.write_computed(database.uri, signals, overwrite=overwrite)
-    return EmbeddingResult(dataset, attributes, chromosomes, bins, empty, files.paths, False)
+            computed.write_computed(database.uri, signals, overwrite=output.overwrite)
+    return EmbeddingResult(dataset, embedding.attributes, chromosomes, bins, empty, files.paths, False)
 
 
 class _Scratch:
@@ -183,7 +176,7 @@ class _Scratch:
 
     Args:
         folder: where to.
-        components: numbers a bin.
+        components: numbers per bin.
         grid: the genome in bins.
     """
 
@@ -197,12 +190,12 @@ class _Scratch:
         with progress("embed", bins, "bins") as advance:
             for number, chromosome in enumerate(chromosomes):
                 shape = (self._components, self._grid.size(chromosome))
-                held = np.memmap(self._folder / str(number), np.float32, "w+", shape=shape)
+                on_disk = np.memmap(self._folder / str(number), np.float32, "w+", shape=shape)
                 for first, codes in positions.blocks(chromosome):
-                    held[:, first : first + len(codes)] = codes.T
+                    on_disk[:, first : first + len(codes)] = codes.T
                     empty += int(np.isnan(codes[:, 0]).sum())
                     advance(len(codes))
-                self._open[chromosome] = held
+                self._open[chromosome] = on_disk
         return empty
 
     def read(self, component: int, chromosome: str, start: int, end: int) -> np.ndarray:
@@ -211,8 +204,8 @@ class _Scratch:
 
     def blocks(self, chromosome: str) -> Iterator[tuple[int, np.ndarray]]:
         """First bin and ``(components, bins)`` of one stretch after another."""
-        for first in range(0, self._grid.size(chromosome), _RUNS):
-            yield first, np.asarray(self._open[chromosome][:, first : first + _RUNS])
+        for first in range(0, self._grid.size(chromosome), BINS_AT_ONCE):
+            yield first, np.asarray(self._open[chromosome][:, first : first + BINS_AT_ONCE])
 
 
 def _choose(database: Database, positions: Positions, chroms: Sequence[str] | None) -> list[str]:
@@ -234,31 +227,23 @@ def _check_names(name: str, components: int) -> list[str]:
     return [f"{name}_{component:0{digits}d}" for component in range(components)]
 
 
-def _files(name: str, components: int, hdf5: str | None, bigwig_prefix: str | None) -> _Files:
-    bigwigs = [Path(f"{bigwig_prefix}.{attribute}.bw") for attribute in _check_names(name, components)]
-    return _Files(Path(hdf5) if hdf5 else None, bigwigs if bigwig_prefix else [])
-
-
-def _check_files(files: _Files, overwrite: bool) -> None:
+def _files(name: str, components: int, output: EmbeddingOutput) -> _Files:
+    """The files to write; refuses those that exist, unless they are to be replaced."""
+    attributes = _check_names(name, components)
+    bigwigs = [Path(f"{output.bigwig_prefix}.{attribute}.bw") for attribute in attributes]
+    files = _Files(Path(output.hdf5) if output.hdf5 else None, bigwigs if output.bigwig_prefix else [])
     for path in files.paths:
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: exists; --overwrite replaces it")
+        require_new(path, overwrite=output.overwrite)
         storage.require_writable(path.parent)
+    return files
 
 
-def _signals(
-    scratch: _Scratch,
-    positions: Positions,
-    found: bundle.Bundle,
-    chromosomes: Sequence[str],
-    name: str,
-    attributes: Sequence[str],
-) -> list[Computed]:
+def _signals(scratch: _Scratch, embedding: _Embedding) -> list[Computed]:
     from db_ingest.writing.computed import Computed
 
-    digest = positions.digest(chromosomes)
+    digest = embedding.positions.digest(embedding.chromosomes)
     signals = []
-    for component, attribute in enumerate(attributes):
+    for component, attribute in enumerate(embedding.attributes):
 
         def read(chromosome: str, start: int, end: int, component: int = component) -> np.ndarray:
             return scratch.read(component, chromosome, start, end)
@@ -266,40 +251,33 @@ def _signals(
         signals.append(
             Computed(
                 attribute=attribute,
-                dataset=name,
-                what=f"embedding of model {found.model_path.resolve()}",
+                dataset=embedding.name,
+                what=f"embedding of model {embedding.trained.model_path.resolve()}",
                 sha256=hashlib.sha256(f"{digest} {component}".encode()).hexdigest(),
-                bin=positions.bin,
-                chromosomes=tuple(chromosomes),
+                bin=embedding.positions.bin,
+                chromosomes=tuple(embedding.chromosomes),
                 read=read,
             )
         )
     return signals
 
 
-def _write_hdf5(
-    path: Path,
-    scratch: _Scratch,
-    chromosomes: Sequence[str],
-    attributes: Sequence[str],
-    positions: Positions,
-    found: bundle.Bundle,
-    database: Database,
-) -> None:
+def _write_hdf5(path: Path, scratch: _Scratch, embedding: _Embedding) -> None:
     import h5py
 
+    database, positions = embedding.database, embedding.positions
     grid = database.genome.binned(positions.bin)
     with storage.replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["model"] = str(found.model_path.resolve())
+        file.attrs["model"] = str(embedding.trained.model_path.resolve())
         file.attrs["database"], file.attrs["database_commit"] = database.uri, database.commit
         file.attrs["bin"], file.attrs["kerasgen"] = positions.bin, bundle.versions().get("kerasgen", "")
-        file.attrs["components"] = list(attributes)
-        for chromosome in chromosomes:
+        file.attrs["components"] = embedding.attributes
+        for chromosome in embedding.chromosomes:
             shape = (grid.size(chromosome), positions.components)
             chunks = (min(2**14, shape[0]), shape[1])
-            held = file.create_dataset(chromosome, shape, np.float32, chunks=chunks, compression="lzf", shuffle=True)
+            codes = file.create_dataset(chromosome, shape, np.float32, chunks=chunks, compression="lzf", shuffle=True)
             for first, values in scratch.blocks(chromosome):
-                held[first : first + values.shape[1]] = values.T
+                codes[first : first + values.shape[1]] = values.T
 
 
 def _write_bigwig(
@@ -312,10 +290,9 @@ def _write_bigwig(
     with storage.replacing(path) as temporary, contextlib.ExitStack() as stack:
         writer = stack.enter_context(BigWigWriter(temporary, sizes, workers.at_a_time(0)))
         for chromosome in writer.chromosomes:
-            many = -(-sizes[chromosome] // bin)
-            for first in range(0, many, _RUNS):
-                values = scratch.read(component, chromosome, first, min(first + _RUNS, many))
-                starts = (first + np.arange(len(values))) * bin
-                there = ~np.isnan(values)
-                ends = np.minimum(starts + bin, sizes[chromosome])
-                writer.add(chromosome, starts[there], ends[there], values[there])
+            bins = -(-sizes[chromosome] // bin)
+            for first in range(0, bins, BINS_AT_ONCE):
+                values = scratch.read(component, chromosome, first, min(first + BINS_AT_ONCE, bins))
+                known = np.flatnonzero(~np.isnan(values))
+                starts = (first + known) * bin
+                writer.add(chromosome, starts, np.minimum(starts + bin, sizes[chromosome]), values[known])

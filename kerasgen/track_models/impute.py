@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from db_ingest import storage
 from db_ingest.errors import InputError
-from db_ingest.progress import progress
+from db_ingest.settings import Setting, require_new, takes_settings
 from kerasgen import bundle
 from kerasgen.database import Database
+from kerasgen.track_models import adding
+from kerasgen.track_models.bigwigs import split_existing, write_bigwigs
 from kerasgen.track_models.binned import Pair
-from kerasgen.track_models.models import BINS_AT_ONCE, BinRange, TrackModel, parse_region
+from kerasgen.track_models.imputation_settings import (
+    AddedNames,
+    ImputationPlots,
+    ImputationScoring,
+    ImputedBins,
+    ImputedFiles,
+    ImputedTracks,
+)
+from kerasgen.track_models.metadata import read_metadata
+from kerasgen.track_models.models import BinRange, TrackModel, parse_region
 
 if TYPE_CHECKING:
     from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
-    from kerasgen.track_models.scorer import Scored
-
-log = logging.getLogger("kerasgen")
+    from kerasgen.track_models.metadata import Metadata
+    from kerasgen.track_models.scorer import ImputationScorer, TrackScores
 
 _NAMING = "name --celltype or --assay, or give --all_tracks or, of an Avocado, --all_missing"
-
-_VALUES_AT_ONCE = 2**27
-"""Imputed values that are in memory together: half a gigabyte."""
-_FILES_AT_ONCE = 64
-_KEPT = ("run", "architecture", "held_out", "validated_on")
-"""What the file of a model with added names keeps of the one that it was made from."""
 
 
 class ImputationResult(NamedTuple):
@@ -48,40 +48,31 @@ class ImputationResult(NamedTuple):
     bigwigs: list[Path]
     existing: list[Path]
     clipped: dict[Path, int]
-    scores: list[Scored]
+    scores: list[TrackScores]
     files: list[Path]
     new_model: str | None
 
 
+class _Measured(NamedTuple):
+    """An Avocado beside the database that it was trained on."""
+
+    model: GenomeAvocado
+    database: Database
+
+
+@takes_settings
 def impute(
-    model: str,
+    model: Annotated[str, Setting("P of a trained Avocado or Epi-LSTM, or its P.keras", group="files", metavar="P")],
     *,
-    tdb_array: str | None = None,
-    celltype: Sequence[str] | None = None,
-    assay: Sequence[str] | None = None,
-    all_missing: bool = False,
-    all_tracks: bool = False,
-    chrom: Sequence[str] | None = None,
-    start: int | None = None,
-    end: int | None = None,
-    region: str | None = None,
-    out_dir: str = ".",
-    keep_arcsinh: bool = False,
-    std: bool = False,
-    skip_existing: bool = False,
-    overwrite: bool = False,
-    add_celltypes: Sequence[str] | None = None,
-    add_assays: Sequence[str] | None = None,
-    new_model: str | None = None,
-    add_epochs: int | None = None,
-    scores: str | None = None,
-    genes: str | None = None,
-    enhancers: str | None = None,
-    plot_region: str | None = None,
-    plot_embeddings: str | None = None,
-    projection: str = "pca",
-    metadata: str | None = None,
-    color_by: str | None = None,
+    tdb_array: Annotated[
+        str | None, Setting("path or s3:// URI of the database, if it has moved", group="database", metavar="URI")
+    ] = None,
+    tracks: ImputedTracks,
+    bins: ImputedBins,
+    output: ImputedFiles,
+    added: AddedNames,
+    scoring: ImputationScoring,
+    plots: ImputationPlots,
 ) -> ImputationResult:
     """Impute tracks of cell types and assays as bigWigs, and if asked score and draw them, or add new ones first.
 
@@ -89,189 +80,80 @@ def impute(
     on, from its codes, also where one of them has no value but others do; ``all_missing``, and all from
     ``add_celltypes`` on, are for an Avocado.
 
-    Args:
-        model: ``P`` of a model that ``gen_train`` wrote, of ``--architecture_spec avocado`` or ``epilstm``.
-        tdb_array: where the database lies now, if it has moved.
-        celltype, assay: each of these cell types in each of these assays; if one side is given, all of the other.
-        all_missing: the pairs that the database has no track of; of ``celltype`` and ``assay``, if given.
-        all_tracks: every pair that the model knows.
-        chrom, start, end: where, bp; all chromosomes that the model knows when not given.
-        region: ``CHROM:START-END`` instead.
-        out_dir: folder of ``<celltype>.<assay>.bigwig``; bins of the model's size, a value each.
-        keep_arcsinh: write the model's values; otherwise arcsinh is undone, and what is then below 0 is 0.
-        std: of an ensemble, also write ``<celltype>.<assay>.std.bigwig``: the standard deviation between its models, of
-            the model's values (after arcsinh).
-        skip_existing: leave bigWigs as they are that are there already.
-        overwrite: replace files that are there.
-        add_celltypes, add_assays: datasets or attributes of the database that the model is to learn first; all else in
-            it stays. Written as a model of its own, ``new_model``, which then imputes.
-        add_epochs: to learn them in; otherwise as many as the model was trained in.
-        scores: ``P`` of ``P.tsv`` and ``P.png``: scores of the imputed tracks that the database has, in the model's
-            values, beside baselines from the tracks that the model was trained on.
-        genes, enhancers: annotation for scores; see :func:`kerasgen.track_models.scores.annotated_bins`.
-        plot_region: ``CHROM:START-END``: draw each imputed track there, as
-            ``<celltype>.<assay>.<chrom>_<start>_<end>.png`` in ``out_dir``.
-        plot_embeddings: PNG of projections of the model's cell types, assays and positions.
-        projection: ``"pca"`` or ``"umap"``.
-        metadata: table whose first column names cell types or assays, to colour those by its column ``color_by``.
-        color_by: a column of ``metadata``; the second when not given.
-
     Raises:
         InputError: wrong flags, names, ranges or files; nothing has been written then.
     """
-    from kerasgen.track_models import figures
-    from kerasgen.track_models.plots import METHODS
-
-    if projection not in METHODS:
-        raise InputError(f"--projection {projection}: expected one of {', '.join(METHODS)}")
-    if skip_existing and overwrite:
-        raise InputError("give --skip_existing to leave files or --overwrite to replace them, not both")
-    if color_by and not metadata:
-        raise InputError("--color_by names a column of --metadata; give that too")
-    if (genes or enhancers) and not scores:
-        raise InputError("--genes and --enhancers are for --scores; give that too")
-    labels = figures.read_metadata(metadata, color_by) if metadata else None
-    if metadata and not plot_embeddings:
-        raise InputError("--metadata colours --plot_embeddings; give that too")
-    adding = _adding(add_celltypes, add_assays, new_model, add_epochs, overwrite)
+    for settings in (output, added, scoring, plots):
+        settings.require_consistent()
+    metadata = read_metadata(plots.metadata, plots.color_by) if plots.metadata else None
+    if added.axes:
+        adding.require_free(added, overwrite=output.overwrite)
 
     from kerasgen import backend
-    from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
 
     backend.load()
     trained = bundle.open_bundle(model)
     opened: TrackModel = trained.family.impute(trained, tdb_array)
-    if not isinstance(opened, GenomeAvocado):
-        _refuse_flags_of_avocado(
-            opened, all_missing=all_missing, add_celltypes=add_celltypes, add_assays=add_assays, scores=scores,
-            plot_region=plot_region, plot_embeddings=plot_embeddings,
-        )  # fmt: skip
-    needs_database = bool(adding or all_missing or scores or plot_region or plot_embeddings)
-    database = _database(opened, tdb_array) if needs_database or tdb_array else None
-    if adding:
-        assert database is not None
-        assert isinstance(opened, GenomeAvocado)
-        opened = _add(opened, database, adding, str(new_model), add_epochs)
-    pairs = _pairs(opened, database, celltype, assay, all_missing=all_missing, all_tracks=all_tracks)
-    if not pairs and not adding and not plot_embeddings:
-        if all_missing:
+    measured = _measured(opened, tdb_array, {
+        "all_missing": tracks.all_missing, "add_celltypes": added.add_celltypes, "add_assays": added.add_assays,
+        "scores": scoring.scores, "plot_region": plots.plot_region, "plot_embeddings": plots.plot_embeddings,
+    })  # fmt: skip
+    if measured is not None and added.axes:
+        measured = measured._replace(model=adding.learn(measured.model, measured.database, added))
+        opened = measured.model
+    pairs = _pairs(opened, measured, tracks)
+    if not pairs and not added.axes and not plots.plot_embeddings:
+        if tracks.all_missing:
             raise InputError(f"{opened.prefix}: the database has a track of each of these pairs; none is missing")
         raise InputError(f"nothing to impute; {_NAMING}")
-    _check_flags(opened, pairs, keep_arcsinh=keep_arcsinh, std=std, scores=scores, plot_region=plot_region)
-    pieces = opened.pieces(list(chrom) if chrom else None, start, end, region)
-    shown = opened.piece(*parse_region(plot_region)) if plot_region else None
-    folder = Path(out_dir)
-    todo, existing = _split_existing(folder, pairs, std=std, skip=skip_existing, overwrite=overwrite)
-    further = [Path(f"{scores}.{ending}") for ending in ("tsv", "png")] if scores else []
-    further += [Path(plot_embeddings)] if plot_embeddings else []
-    further += [figures.browser_path(folder, pair, shown, opened.bin) for pair in todo] if shown else []
-    for path in further:
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: exists; --overwrite replaces it")
-        storage.require_writable(path.parent)
+    _check_model(opened, pairs, output, scoring, plots)
+    ranges = opened.ranges(list(bins.chrom) if bins.chrom else None, bins.start, bins.end, bins.region)
+    region = opened.range_of(*parse_region(plots.plot_region)) if plots.plot_region else None
+    folder = Path(output.out_dir)
+    to_impute, existing = split_existing(
+        folder, pairs, std=output.std, skip=output.skip_existing, overwrite=output.overwrite
+    )
+    _require_free(_further_files(to_impute, opened, region, folder, scoring, plots), overwrite=output.overwrite)
 
-    result = ImputationResult([], existing, {}, [], [], new_model if adding else None)
-    judge = None
-    if scores and todo:
-        from kerasgen.track_models.scorer import Judge
-
-        assert database is not None
-        assert isinstance(opened, GenomeAvocado)
-        judge = Judge(opened, database, todo, pieces, genes=genes, enhancers=enhancers)
-    _write_all(opened, todo, pieces, folder, result, keep_arcsinh=keep_arcsinh, std=std, judge=judge)
-    if judge is not None and scores:
-        result.files.extend(judge.write(scores))
-        result.scores.extend(judge.scored)
-    if shown is not None:
-        assert database is not None
-        assert isinstance(opened, GenomeAvocado)
-        for pair in todo:
-            result.files.append(figures.draw_region(folder, opened, database, pair, shown))
-    if plot_embeddings:
-        assert database is not None
-        assert isinstance(opened, GenomeAvocado)
-        result.files.append(figures.draw_model(Path(plot_embeddings), opened, database, projection, labels))
-    return result
+    scorer = _scorer(measured, to_impute, ranges, scoring)
+    written = write_bigwigs(
+        opened, to_impute, ranges, folder, keep_arcsinh=output.keep_arcsinh, std=output.std, scorer=scorer
+    )
+    files = scorer.write(str(scoring.scores)) if scorer is not None else []
+    if measured is not None:
+        files += _draw(measured, to_impute, region, folder, plots, metadata)
+    return ImputationResult(
+        bigwigs=written.paths,
+        existing=existing,
+        clipped=written.clipped,
+        scores=scorer.scores if scorer is not None else [],
+        files=files,
+        new_model=added.new_model if added.axes else None,
+    )
 
 
-def _refuse_flags_of_avocado(opened: TrackModel, **flags: Any) -> None:
-    for name, value in flags.items():
-        if value:
-            raise InputError(
-                f"--{name} is for an Avocado; {opened.prefix} is an Epi-LSTM or components, which give back the tracks "
-                "that they were made of"
-            )
+def _measured(opened: TrackModel, tdb_array: str | None, asked: Mapping[str, Any]) -> _Measured | None:
+    """The model beside its database, where flags that are for an Avocado need both; None for another model.
 
+    Args:
+        opened: the model.
+        tdb_array: where the database lies now, if it was said.
+        asked: the flags that are for an Avocado, and their values.
 
-def _adding(
-    celltypes: Sequence[str] | None,
-    assays: Sequence[str] | None,
-    new_model: str | None,
-    epochs: int | None,
-    overwrite: bool,
-) -> list[tuple[str, list[str]]]:
-    """What is to be added, axis by axis."""
-    adding = [(axis, list(names)) for axis, names in (("celltypes", celltypes), ("assays", assays)) if names]
-    if not adding:
-        for name, value in (("new_model", new_model), ("add_epochs", epochs)):
-            if value is not None:
-                raise InputError(f"--{name} is for --add_celltypes or --add_assays; give one of them")
-        return []
-    if new_model is None:
-        raise InputError(f"--add_{adding[0][0]}: say where the new model goes: --new_model P")
-    path = Path(f"{new_model}.json")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; --overwrite replaces it")
-    storage.require_writable(path.parent)
-    return adding
-
-
-def _add(
-    opened: GenomeAvocado, database: Database, adding: list[tuple[str, list[str]]], prefix: str, epochs: int | None
-) -> GenomeAvocado:
-    """Learn new cell types, then new assays, and write the model that knows them; of all chromosomes it knew."""
-    from kerasgen.track_models.avocado.train import chromosome_models
+    Raises:
+        InputError: such a flag for another model, or a database of another genome.
+    """
     from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
-    from kerasgen.track_models.binned import from_database
 
-    model = opened.main
-    trained = {name: opened.document.get("run", {}).get(name) for name in ("epochs", "epoch_size", "sampling")}
-    kept_out = {*opened.held_out, *opened.validated_on}
-    for axis, names in adding:
-        is_celltypes = axis == "celltypes"
-        known = model.assays if is_celltypes else model.celltypes
-        strange = {
-            (track.dataset, track.attribute)
-            for track in database.tracks
-            if (track.attribute if is_celltypes else track.dataset) not in known
-        }
-        tracks = from_database(
-            database,
-            **{axis: names},
-            bin=model.bin,
-            chroms=[stretch.chromosome for stretch in model.stretches],
-            transformation=model.transformation,
-            leave_out=kept_out | strange,
+    given = [name for name, value in asked.items() if value]
+    if isinstance(opened, GenomeAvocado):
+        return _Measured(opened, _database(opened, tdb_array)) if given or tdb_array else None
+    if given:
+        raise InputError(
+            f"--{given[0]} is for an Avocado; {opened.prefix} is an Epi-LSTM or components, which give back the tracks "
+            "that they were made of"
         )
-        for name in names:
-            if name not in getattr(tracks, axis):
-                raise InputError(f"--add_{axis} {name}: has no track of what the model knows ({', '.join(known[:12])})")
-        fit = model.fit_celltypes if is_celltypes else model.fit_assays
-        more = {name: trained[name] for name in ("epoch_size", "sampling")}
-        fit(tracks, n_epochs=epochs or trained["epochs"], **more)
-    further = [name for name in opened.chromosomes if name not in {s.chromosome for s in model.stretches}]
-    kept = {key: opened.document[key] for key in _KEPT if key in opened.document}
-    document: dict[str, Any] = {
-        **kept,
-        "chromosomes": opened.sizes,
-        "database": {"uri": database.uri, "commit": database.commit},
-        "made_from": {"model": opened.prefix, "added": dict(adding)},
-        "chromosome_models": further,
-    }
-    for name, other in chromosome_models(model, database, further, model.experiments, **trained):
-        other.save(f"{prefix}.{name}", {**document, "chromosome_models": []})
-    model.save(prefix, document)
-    return GenomeAvocado(prefix)
+    return None
 
 
 def _database(opened: TrackModel, tdb_array: str | None) -> Database:
@@ -288,148 +170,75 @@ def _database(opened: TrackModel, tdb_array: str | None) -> Database:
     return database
 
 
-def _pairs(
-    opened: TrackModel,
-    database: Database | None,
-    celltype: Sequence[str] | None,
-    assay: Sequence[str] | None,
-    *,
-    all_missing: bool,
-    all_tracks: bool,
-) -> list[Pair]:
-    if all_tracks and (celltype or assay or all_missing):
+def _pairs(opened: TrackModel, measured: _Measured | None, tracks: ImputedTracks) -> list[Pair]:
+    """The tracks that are asked for."""
+    named = tracks.celltype or tracks.assay
+    if tracks.all_tracks and (named or tracks.all_missing):
         raise InputError("--all_tracks is every pair; give it without --celltype, --assay and --all_missing")
-    wanted = opened.pairs(celltype, assay)
-    if all_missing:
-        assert database is not None
-        there = {(track.dataset, track.attribute) for track in database.tracks}
-        return [pair for pair in wanted if pair not in there]
-    return wanted if celltype or assay or all_tracks else []
+    wanted = opened.pairs(tracks.celltype, tracks.assay)
+    if tracks.all_missing and measured is not None:
+        present = {(track.dataset, track.attribute) for track in measured.database.tracks}
+        return [pair for pair in wanted if pair not in present]
+    return wanted if named or tracks.all_tracks else []
 
 
-def _check_flags(
-    opened: TrackModel,
-    pairs: list[Pair],
-    *,
-    keep_arcsinh: bool,
-    std: bool,
-    scores: str | None,
-    plot_region: str | None,
+def _check_model(
+    opened: TrackModel, pairs: list[Pair], output: ImputedFiles, scoring: ImputationScoring, plots: ImputationPlots
 ) -> None:
-    if keep_arcsinh and opened.transformation != "arcsinh":
+    """Refuse what the model cannot give, and what is asked of no track."""
+    if output.keep_arcsinh and opened.transformation != "arcsinh":
         raise InputError(f"--keep_arcsinh: {opened.prefix} was trained on values without arcsinh")
-    if std and opened.n_models < 2:
+    if output.std and opened.n_models < 2:
         raise InputError(f"--std: {opened.prefix} is one model; expected one of gen_train --n_models 2 or more")
-    for name, value in (("scores", scores), ("plot_region", plot_region)):
+    for name, value in (("scores", scoring.scores), ("plot_region", plots.plot_region)):
         if value is not None and not pairs:
-            raise InputError(f"--{name} is of imputed tracks; {_NAMING}")
+            raise InputError(f"--{name} needs tracks that are imputed; {_NAMING}")
 
 
-def bigwig_path(folder: Path, pair: Pair, ending: str = "bigwig") -> Path:
-    """``<celltype>.<assay>.bigwig`` in a folder."""
-    return folder / f"{pair[0]}.{pair[1]}.{ending}"
-
-
-def _split_existing(
-    folder: Path, pairs: list[Pair], *, std: bool, skip: bool, overwrite: bool
-) -> tuple[list[Pair], list[Path]]:
-    """Pairs to impute, and files that are left as they are."""
-    storage.require_writable(folder)
-    endings = ("bigwig", "std.bigwig") if std else ("bigwig",)
-    todo, existing = [], []
-    for pair in pairs:
-        paths = [bigwig_path(folder, pair, ending) for ending in endings]
-        there = [path for path in paths if path.exists()]
-        if there and not (skip or overwrite):
-            raise InputError(f"{there[0]}: exists; --overwrite replaces it, --skip_existing leaves it")
-        if skip and len(there) == len(paths):
-            existing += there
-        else:
-            todo.append(pair)
-    return todo, existing
-
-
-def _write_all(
-    opened: TrackModel,
+def _further_files(
     pairs: list[Pair],
-    pieces: list[BinRange],
+    opened: TrackModel,
+    region: BinRange | None,
     folder: Path,
-    result: ImputationResult,
-    *,
-    keep_arcsinh: bool,
-    std: bool,
-    judge: Any,
-) -> None:
-    """Impute and write tracks, as many together as fit in memory: what they share is computed once."""
-    kept = sum(piece.end - piece.first for piece in pieces) if judge is not None else 0
-    together = max(1, min(_FILES_AT_ONCE, _VALUES_AT_ONCE // (BINS_AT_ONCE + kept)))
-    undo = opened.transformation == "arcsinh" and not keep_arcsinh
-    values = len(pairs) * sum(piece.end - piece.first for piece in pieces)
-    with progress("imputing", values, "bins") as advance:
-        for first in range(0, len(pairs), together):
-            group = pairs[first : first + together]
-            paths = [bigwig_path(folder, pair) for pair in group]
-            spreads = [bigwig_path(folder, pair, "std.bigwig") for pair in group] if std else []
-            negative = [0] * len(group)
-            with contextlib.ExitStack() as stack:
-                files = [stack.enter_context(_bigwig(path, opened.sizes)) for path in paths]
-                deviations = [stack.enter_context(_bigwig(path, opened.sizes)) for path in spreads]
-                for piece in _blocks(pieces):
-                    if std:
-                        found, deviation = opened.impute_with_std(group, piece)
-                    else:
-                        found = opened.impute(group, piece)
-                    for place, pair in enumerate(group):
-                        written = found[place]
-                        if undo:
-                            written = np.sinh(written.astype(np.float64)).astype(np.float32)
-                            negative[place] += int((written < 0).sum())
-                            written = np.maximum(written, 0)
-                        _put(files[place], opened, piece, written)
-                        if std:
-                            _put(deviations[place], opened, piece, deviation[place])
-                        if judge is not None:
-                            judge.take(pair, piece, found[place])
-                    advance(found.size)
-            result.bigwigs.extend([*paths, *spreads])
-            result.clipped.update({path: many for path, many in zip(paths, negative, strict=True) if many})
-            if judge is not None:
-                judge.score(group)
+    scoring: ImputationScoring,
+    plots: ImputationPlots,
+) -> list[Path]:
+    """The files beside bigWigs that will be written."""
+    from kerasgen.track_models.plots import browser_path
+
+    files = [Path(f"{scoring.scores}.{ending}") for ending in ("tsv", "png")] if scoring.scores else []
+    files += [Path(plots.plot_embeddings)] if plots.plot_embeddings else []
+    return files + ([browser_path(folder, pair, region, opened.bin) for pair in pairs] if region else [])
 
 
-def _blocks(pieces: Sequence[BinRange]) -> Iterator[BinRange]:
-    """BinRanges cut into such as are imputed in one go."""
-    for piece in pieces:
-        for first in range(piece.first, piece.end, BINS_AT_ONCE):
-            yield BinRange(piece.chromosome, first, min(first + BINS_AT_ONCE, piece.end))
+def _require_free(files: list[Path], *, overwrite: bool) -> None:
+    for path in files:
+        require_new(path, overwrite=overwrite)
+        storage.require_writable(path.parent)
 
 
-@contextlib.contextmanager
-def _bigwig(path: Path, sizes: dict[str, int]) -> Iterator[Any]:
-    """A bigWig to be filled, whole or not there at all."""
-    import pyBigWig
+def _scorer(
+    measured: _Measured | None, pairs: list[Pair], ranges: list[BinRange], scoring: ImputationScoring
+) -> ImputationScorer | None:
+    from kerasgen.track_models.scorer import ImputationScorer
 
-    with storage.replacing(path) as temporary:
-        file = pyBigWig.open(str(temporary), "w")
-        try:
-            file.addHeader(list(sizes.items()))
-            yield file
-        finally:
-            file.close()
+    if measured is None or not scoring.scores or not pairs:
+        return None
+    return ImputationScorer(*measured, pairs, ranges, genes=scoring.genes, enhancers=scoring.enhancers)
 
 
-def _put(file: Any, opened: TrackModel, piece: BinRange, values: np.ndarray) -> None:
-    """Write bins of a chromosome, in order; those without a value are left out."""
-    bin, size = opened.bin, opened.sizes[piece.chromosome]
-    there = np.flatnonzero(np.isfinite(values))
-    for run in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
-        if not len(run):
-            continue
-        start = (piece.first + int(run[0])) * bin
-        held = [float(value) for value in values[run]]
-        # The last bin of a chromosome may be shorter, which bins of one span can not say.
-        short = start + len(run) * bin > size
-        if len(run) > short:
-            file.addEntries(piece.chromosome, start, values=held[: len(held) - short], span=bin, step=bin)
-        if short:
-            file.addEntries([piece.chromosome], [start + (len(run) - 1) * bin], ends=[size], values=held[-1:])
+def _draw(
+    measured: _Measured,
+    pairs: list[Pair],
+    region: BinRange | None,
+    folder: Path,
+    plots: ImputationPlots,
+    metadata: Metadata | None,
+) -> list[Path]:
+    """Draw a region of each track, and the embeddings of the model, where they are asked for."""
+    from kerasgen.track_models.plots import draw_model, draw_region
+
+    files = [draw_region(folder, *measured, pair, region) for pair in pairs] if region is not None else []
+    if plots.plot_embeddings:
+        files.append(draw_model(Path(plots.plot_embeddings), *measured, plots.projection, metadata))
+    return files

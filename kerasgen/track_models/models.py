@@ -10,7 +10,7 @@ import numpy as np
 
 from db_ingest.errors import InputError
 from kerasgen.database import Database
-from kerasgen.track_models.binned import Pair, Stretch, transformed
+from kerasgen.track_models.binned import Pair, Stretch, signals_by_pair, transformed
 
 BINS_AT_ONCE = 240_000
 """Bins that are imputed in one go."""
@@ -37,7 +37,7 @@ class TrackModel(ABC):
         prefix: ``P``.
         document: ``P.json``.
         sizes: chromosome to bp, of all that the database has.
-        bin: bp a bin.
+        bin: bp per bin.
         transformation: ``"arcsinh"`` or ``"None"``: what the values that it gives have been through.
         n_models: models whose mean it gives.
     """
@@ -70,11 +70,11 @@ class TrackModel(ABC):
         """Assays that it knows."""
 
     @abstractmethod
-    def impute(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
+    def impute(self, pairs: Sequence[Pair], bins: BinRange) -> np.ndarray:
         """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
 
     @abstractmethod
-    def impute_with_std(self, pairs: Sequence[Pair], piece: BinRange) -> tuple[np.ndarray, np.ndarray]:
+    def impute_with_std(self, pairs: Sequence[Pair], bins: BinRange) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`impute` gives, and the standard deviation between the models of an ensemble, likewise."""
 
     def pairs(self, celltypes: Sequence[str] | None, assays: Sequence[str] | None) -> list[Pair]:
@@ -112,7 +112,7 @@ class TrackModel(ABC):
                 if names.count(name) > 1:
                     raise InputError(f"{what} {name!r} is named twice")
 
-    def pieces(self, chrom: list[str] | None, start: int | None, end: int | None, region: str | None) -> list[BinRange]:
+    def ranges(self, chrom: list[str] | None, start: int | None, end: int | None, region: str | None) -> list[BinRange]:
         """The bins that flags name.
 
         Args:
@@ -126,7 +126,7 @@ class TrackModel(ABC):
         if region is not None:
             if chrom or start is not None or end is not None:
                 raise InputError("give --region or --chrom, --start and --end, not both")
-            return [self.piece(*parse_region(region))]
+            return [self.range_of(*parse_region(region))]
         names = chrom or self.chromosomes
         if (start is not None or end is not None) and len(names) != 1:
             raise InputError("--start and --end are of one chromosome; name it with --chrom")
@@ -136,9 +136,9 @@ class TrackModel(ABC):
         # In the order of the database, in which files are written.
         ordered = [name for name in self.sizes if name in names]
         ordered += [name for name in names if name not in self.sizes]
-        return [self.piece(name, start or 0, self._size(name) if end is None else end) for name in ordered]
+        return [self.range_of(name, start or 0, self._size(name) if end is None else end) for name in ordered]
 
-    def piece(self, chromosome: str, start: int, end: int) -> BinRange:
+    def range_of(self, chromosome: str, start: int, end: int) -> BinRange:
         """The bins that a range of bp touches; raises :class:`InputError` if it is not within the chromosome."""
         size = self._size(chromosome)
         if not 0 <= start < end <= size:
@@ -166,25 +166,28 @@ def parse_region(text: str) -> tuple[str, int, int]:
     return chromosome, int(start), int(end)
 
 
-def observed(database: Database, opened: TrackModel, pair: Pair, pieces: Sequence[BinRange]) -> np.ndarray | None:
-    """A track's own values in bins, as the model was trained on them, ``(bins,) float32``; None: there is none."""
-    tracks = [t for t in database.tracks if (t.dataset, t.attribute) == pair and t.kind == "signal"]
-    if not tracks:
-        return None
-    bin = opened.bin
+def observed(database: Database, model: TrackModel, pair: Pair, ranges: Sequence[BinRange]) -> np.ndarray:
+    """A track's own values in bins, as a model was trained on them, ``(bins,) float32``.
+
+    Raises:
+        InputError: the database has no such track, or it cannot be read as the model's values are.
+    """
+    track = signals_by_pair(database).get(pair)
+    if track is None:
+        raise InputError(f"{database.uri}: has no track {':'.join(pair)}")
     parts = []
-    for piece in pieces:
-        for first in range(piece.first, piece.end, _BINS_READ_AT_ONCE):
-            many = min(_BINS_READ_AT_ONCE, piece.end - first)
-            parts.append(database.bins(tracks, [piece.chromosome], [first * bin], many, bin)[0, :, 0])
-    values = np.concatenate(parts)
-    return transformed(database.uri, tracks[0], values, opened.transformation)
+    for bins in ranges:
+        for first in range(bins.first, bins.end, _BINS_READ_AT_ONCE):
+            count = min(_BINS_READ_AT_ONCE, bins.end - first)
+            parts.append(database.bins([track], [bins.chromosome], [first * model.bin], count, model.bin)[0, :, 0])
+    return transformed(database.uri, track, np.concatenate(parts), model.transformation)
 
 
-def stretches_of(pieces: Sequence[BinRange], bin: int) -> list[Stretch]:
-    """BinRanges laid end to end."""
-    found, first = [], 0
-    for piece in pieces:
-        found.append(Stretch(piece.chromosome, piece.first * bin, first, first + piece.end - piece.first))
-        first = found[-1].end
-    return found
+def stretches_of(ranges: Sequence[BinRange], bin: int) -> list[Stretch]:
+    """Ranges of bins laid end to end."""
+    stretches: list[Stretch] = []
+    end = 0
+    for bins in ranges:
+        first, end = end, end + bins.end - bins.first
+        stretches.append(Stretch(bins.chromosome, bins.first * bin, first, end))
+    return stretches

@@ -5,22 +5,37 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from db_ingest.errors import InputError
 from kerasgen import plotting
+from kerasgen.track_models.binned import Pair, signals_by_pair, transformed
+from kerasgen.track_models.imputation_settings import PROJECTIONS
+from kerasgen.track_models.models import BinRange, observed
+from kerasgen.track_models.scores import baselines
 
-METHODS = ("pca", "umap")
+if TYPE_CHECKING:
+    from kerasgen.database import Database
+    from kerasgen.track_models.avocado.model import Avocado
+    from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
+    from kerasgen.track_models.metadata import Metadata
+
 _FEWEST = 10
-"""Points that UMAP is asked for at least: of fewer, where it puts them is chance, and its spectral start fails."""
+"""Fewest points that UMAP is asked for: where it puts fewer is chance, and its spectral start fails."""
 _PALETTE = ("#1f5fa8", "#c0504d", "#4f9d69", "#e0a13a", "#7b5ea7", "#3fa7b8", "#a0522d", "#d46a9f", "#6b7a2f")
 _OTHER = "#b5b5b5"
 NONE = "none"
 """Label of points that have nothing to be coloured by: grey, behind the others."""
 _LETTER, _LINE = 0.022, 0.045
 """Width of a letter and height of a line of the names of points, as shares of a panel."""
+
+_POSITIONS = {"pca": (10_000, 50), "umap": (2_000, 1)}
+"""Bins whose factors are drawn, and how many neighbours of these are taken together. UMAP is drawn of single bins: it
+lays out what is nearest to each, and among neighbours that is nothing but the neighbours."""
+_STANDS_OUT = 1.0
+"""Standard deviations above its mean that an assay must be for a position to be called by it."""
 
 
 class Panel(NamedTuple):
@@ -41,13 +56,13 @@ class Panel(NamedTuple):
     legend: str = ""
 
 
-class Row(NamedTuple):
+class BrowserTrack(NamedTuple):
     """A track of a browser view.
 
     Args:
         name: beside it.
         values: ``(bins,)``, NaN where there is none.
-        color: of its area.
+        color: colour of its area.
         std: ``(bins,)`` uncertainty, drawn as a band, or none.
     """
 
@@ -64,16 +79,16 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np
         vectors: ``(n, factors)``.
         method: ``"pca"``, of the centred vectors, or ``"umap"`` (McInnes et al. 2018, arXiv:1802.03426), which is of
             10 or more vectors; fewer are projected by PCA.
-        seed: of UMAP.
+        seed: seed of UMAP.
 
     Returns:
-        ``(n, 2)``, and the names of the axes: of PCA with the share of the variance that each explains.
+        ``(n, 2)``, and the names of the axes, for PCA with the share of the variance that each explains.
 
     Raises:
         InputError: another method, or UMAP where umap-learn is not installed.
     """
-    if method not in METHODS:
-        raise InputError(f"projection {method!r}: expected one of {', '.join(METHODS)}")
+    if method not in PROJECTIONS:
+        raise InputError(f"projection {method!r}: expected one of {', '.join(PROJECTIONS)}")
     if method == "umap":
         if importlib.util.find_spec("umap") is None:
             raise InputError("projection umap: umap-learn is not installed; pip install umap-learn, or take pca")
@@ -81,15 +96,15 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> tuple[np
             import umap
 
             neighbours = min(15, len(vectors) - 1)
-            found = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
-            return np.asarray(found, np.float64), ("UMAP 1", "UMAP 2")
+            points = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors)
+            return np.asarray(points, np.float64), ("UMAP 1", "UMAP 2")
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
     scores = np.zeros((len(vectors), 2))
-    many = min(2, len(strengths))
-    scores[:, :many] = left[:, :many] * strengths[:many]
+    count = min(2, len(strengths))
+    scores[:, :count] = left[:, :count] * strengths[:count]
     total = float((strengths**2).sum())
-    shares = [float(s**2) / total if total else 0.0 for s in (*strengths[:many], 0.0, 0.0)]
+    shares = [float(s**2) / total if total else 0.0 for s in (*strengths[:count], 0.0, 0.0)]
     return scores, (f"PC 1 ({shares[0]:.0%} of variance)", f"PC 2 ({shares[1]:.0%} of variance)")
 
 
@@ -158,7 +173,7 @@ def draw_browser(
     chromosome: str,
     start: int,
     bin: int,
-    rows: Sequence[Row],
+    rows: Sequence[BrowserTrack],
     label: str = "",
     *,
     measured: bool = True,
@@ -169,9 +184,9 @@ def draw_browser(
         path: PNG to write.
         title: heading.
         chromosome, start: where the first bin begins, bp.
-        bin: bp a bin.
+        bin: bp per bin.
         rows: the tracks, the observed first; each of the others says its mean squared error from that.
-        label: of the values.
+        label: what the values are.
         measured: whether there is an observed one.
     """
     bins = len(rows[0].values)
@@ -260,3 +275,86 @@ def draw_scores(path: Path, title: str, scores: Mapping[str, Mapping[str, Mappin
     drawn.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=len(sources), fontsize=8)
     drawn.suptitle(title)
     return plotting.save(path, drawn, plotting.PRINT_DPI)
+
+
+def browser_path(folder: Path, pair: Pair, bins: BinRange, bin: int) -> Path:
+    """Where the plot of a region goes."""
+    return folder / f"{pair[0]}.{pair[1]}.{bins.chromosome}_{bins.first * bin}_{bins.end * bin}.png"
+
+
+def draw_region(folder: Path, model: GenomeAvocado, database: Database, pair: Pair, bins: BinRange) -> Path:
+    """Draw a track as measured, as imputed, and as the mean of the other cell types, in the model's values."""
+    measured, trained_on = signals_by_pair(database), model.main.experiments
+
+    def read(other: Pair) -> np.ndarray:
+        return observed(database, model, other, [bins])
+
+    rows = [BrowserTrack("observed", read(pair), plotting.OBSERVED)] if pair in measured else []
+    std = model.std(pair, bins) if model.n_models > 1 else None
+    rows.append(BrowserTrack("imputed", model.impute([pair], bins)[0], plotting.MODEL, std))
+    same_assay = [other for other in trained_on if other[1] == pair[1] and other in measured]
+    average = baselines(pair, same_assay, read).get("mean of others")
+    if average is not None:
+        rows.append(BrowserTrack("mean of other\ncell types", average, plotting.BASELINES[0]))
+    label = "arcsinh of the signal" if model.transformation == "arcsinh" else "signal"
+    seen = ", held out" if pair in model.held_out else ", trained on" if pair in trained_on else ""
+    return draw_browser(
+        browser_path(folder, pair, bins, model.bin), f"{pair[1]} in {pair[0]}{seen}", bins.chromosome,
+        bins.first * model.bin, model.bin, rows, label, measured=pair in measured,
+    )  # fmt: skip
+
+
+def draw_model(path: Path, trained: GenomeAvocado, database: Database, method: str, metadata: Metadata | None) -> Path:
+    """Draw projections of a model's cell types, assays and positions.
+
+    Cell types and assays are coloured by ``metadata``, where it names any; positions by the assay that stands out there
+    most: whose mean over the tracks is furthest above its own mean, in standard deviations.
+    """
+    model, column = trained.main, metadata.column if metadata is not None else ""
+    panels = []
+    for title, names, vectors in (
+        ("cell types", model.celltypes, model.celltype_embedding),
+        ("assays", model.assays, model.assay_embedding),
+    ):
+        labels = []
+        if metadata is not None and any(name in metadata for name in names):
+            labels = [metadata.get(name, NONE) for name in names]
+        panels.append(Panel(title, vectors, names, labels, column))
+    bins = model.n_genomic_positions or 0
+    count, run_length = _POSITIONS[method]
+    starts = np.linspace(
+        0, max(bins - run_length, 0), min(count // run_length, max(bins // run_length, 1))
+    ).astype(np.int64)  # fmt: skip
+    # Of these bins alone: the factors of a whole chromosome, each repeated for its bins, may not fit in memory.
+    positions = np.unique((starts[:, None] + np.arange(min(run_length, bins))).ravel())
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    factors = np.concatenate([model.factors(int(run[0]), int(run[-1]) + 1) for run in runs])
+    if factors.shape[1]:
+        outstanding = _outstanding(model, database, positions)
+        panels.append(Panel("positions", factors, labels=outstanding, legend="assay that stands out"))
+    return draw_embeddings(path, f"{Path(trained.prefix).name}: learned embeddings", panels, method)
+
+
+def _outstanding(model: Avocado, database: Database, positions: np.ndarray) -> list[str]:
+    """For each bin, the assay that stands out there, or ``none``."""
+    measured = signals_by_pair(database)
+    means = []
+    for assay in model.assays:
+        tracks = [measured[pair] for pair in model.experiments if pair[1] == assay and pair in measured]
+        mean = np.full(len(positions), np.nan)
+        for stretch in model.stretches if tracks else ():
+            inside = np.flatnonzero((positions >= stretch.first) & (positions < stretch.end))
+            if len(inside):
+                starts = stretch.start + (positions[inside] - stretch.first) * model.bin
+                values = database.bins(tracks, [stretch.chromosome] * len(inside), starts, 1, model.bin)[:, 0]
+                for column, track in enumerate(tracks):
+                    values[:, column] = transformed(database.uri, track, values[:, column], model.transformation)
+                known = np.isfinite(values)
+                mean[inside] = np.where(known, values, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        means.append(mean)
+    table = np.nan_to_num(np.array(means))
+    spread = table.std(axis=1, keepdims=True)
+    standardised = (table - table.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    best = standardised.argmax(axis=0)
+    high = standardised.max(axis=0) >= _STANDS_OUT
+    return [model.assays[row] if yes else NONE for row, yes in zip(best, high, strict=True)]

@@ -12,8 +12,8 @@ class Positions(Protocol):
     """Embeddings of the positions of a genome.
 
     Attributes:
-        components: numbers a position.
-        bin: bp a position.
+        components: numbers per position.
+        bin: bp per position.
         chromosomes: those that there are embeddings of.
     """
 

@@ -12,15 +12,16 @@ import numpy as np
 from db_ingest import storage
 from db_ingest.errors import InputError
 from kerasgen.database import Database
+from kerasgen.track_models.annotation import annotated_bins
 from kerasgen.track_models.avocado.whole_genome import GenomeAvocado
-from kerasgen.track_models.binned import Pair
+from kerasgen.track_models.binned import Pair, signals_by_pair
 from kerasgen.track_models.models import BinRange, observed, stretches_of
-from kerasgen.track_models.scores import MEASURES, annotated_bins, baselines, score
+from kerasgen.track_models.scores import MEASURES, baselines, score
 
 _VALUES_KEPT = 2**28
 
 
-class Scored(NamedTuple):
+class TrackScores(NamedTuple):
     """Scores of one source of one track.
 
     Args:
@@ -37,18 +38,18 @@ class Scored(NamedTuple):
     values: dict[str, float]
 
 
-class Judge:
-    """Takes imputed tracks piece by piece, and scores those that the database has.
+class ImputationScorer:
+    """Takes imputed tracks, some bins at a time, and scores those that the database has.
 
     Args:
-        opened: the model.
+        model: imputes.
         database: where the tracks are.
         pairs: the tracks to come.
-        pieces: the bins.
-        genes, enhancers: annotation files; see :func:`kerasgen.track_models.scores.annotated_bins`.
+        ranges: the bins.
+        genes, enhancers: annotation files; see :func:`kerasgen.track_models.annotation.annotated_bins`.
 
     Attributes:
-        scored: the scores so far.
+        scores: those so far.
 
     Raises:
         InputError: the database has none of the tracks, or an annotation file is broken.
@@ -56,82 +57,86 @@ class Judge:
 
     def __init__(
         self,
-        opened: GenomeAvocado,
+        model: GenomeAvocado,
         database: Database,
         pairs: Sequence[Pair],
-        pieces: list[BinRange],
+        ranges: Sequence[BinRange],
         *,
         genes: str | None = None,
         enhancers: str | None = None,
     ) -> None:
-        bin = opened.main.bin
-        self._opened, self._pieces = opened, pieces
-        self._regions = annotated_bins(stretches_of(pieces, bin), bin, genes=genes, enhancers=enhancers)
-        self._there = {(track.dataset, track.attribute) for track in database.tracks if track.kind == "signal"}
-        if not self._there.intersection(pairs):
+        stretches = stretches_of(ranges, model.bin)
+        self._model, self._ranges = model, ranges
+        self._annotated = annotated_bins(stretches, model.bin, database.genome, genes=genes, enhancers=enhancers)
+        self._measured = set(signals_by_pair(database))
+        if not self._measured.intersection(pairs):
             raise InputError(f"{database.uri}: the database has none of the imputed tracks to score them by")
-        self._kept: dict[Pair, list[np.ndarray]] = {}
-        self.scored: list[Scored] = []
-        bins = sum(piece.end - piece.first for piece in pieces)
+        # Where the bins of a chromosome lie among all, and from which of its bins on.
+        self._columns = {
+            bins.chromosome: stretch.first - bins.first for bins, stretch in zip(ranges, stretches, strict=True)
+        }
+        self._bins = stretches[-1].end
+        self._imputed: dict[Pair, np.ndarray] = {}
+        self.scores: list[TrackScores] = []
 
         def read(pair: Pair) -> np.ndarray:
-            found = observed(database, opened, pair, pieces)
-            assert found is not None
-            return found
+            return observed(database, model, pair, ranges)
 
-        self._read = functools.lru_cache(max(1, _VALUES_KEPT // bins))(read)
+        self._read = functools.lru_cache(max(1, _VALUES_KEPT // self._bins))(read)
 
-    def take(self, pair: Pair, piece: BinRange, values: np.ndarray) -> None:
-        """Keep the values of a piece, if there is something to score them by; pieces come in order."""
-        if pair in self._there:
-            self._kept.setdefault(pair, []).append(values)
+    def take(self, pair: Pair, bins: BinRange, values: np.ndarray) -> None:
+        """Keep values of a track, if there is something to score them by."""
+        if pair in self._measured:
+            kept = self._imputed.setdefault(pair, np.empty(self._bins, np.float32))
+            origin = self._columns[bins.chromosome]
+            kept[origin + bins.first : origin + bins.end] = values
 
     def score(self, pairs: Sequence[Pair]) -> None:
-        """Score tracks whose pieces have all come, and let go of them."""
-        trained_on = [pair for pair in self._opened.main.experiments if pair in self._there]
+        """Score tracks of which all values have come, and let go of them."""
+        trained_on = [pair for pair in self._model.main.experiments if pair in self._measured]
         for pair in pairs:
-            if pair not in self._kept:
+            if pair not in self._imputed:
                 continue
-            sources = {"model": np.concatenate(self._kept.pop(pair)), **baselines(pair, trained_on, self._read)}
+            sources = {"model": self._imputed.pop(pair), **baselines(pair, trained_on, self._read)}
             seen = self._seen(pair)
             for source, values in sources.items():
-                self.scored.append(Scored(*pair, seen, source, score(self._read(pair), values, self._regions)))
+                self.scores.append(TrackScores(*pair, seen, source, score(self._read(pair), values, self._annotated)))
 
     def write(self, prefix: str) -> list[Path]:
         """Write the table and the plot; returns their paths."""
         from kerasgen.track_models.plots import draw_scores
 
         table = Path(f"{prefix}.tsv")
-        rows = "".join("\t".join(row) + "\n" for row in score_rows(self.scored))
+        rows = "".join("\t".join(row) + "\n" for row in score_rows(self.scores))
         storage.replace_bytes(table, rows.encode())
         drawn: dict[str, dict[str, dict[str, float]]] = {}
-        for item in self.scored:
+        for item in self.scores:
             marked = "" if item.seen in ("held out", "not seen") else f" ({item.seen})"
             drawn.setdefault(f"{item.celltype} {item.assay}{marked}", {})[item.source] = item.values
-        where = ", ".join(dict.fromkeys(piece.chromosome for piece in self._pieces[:4]))
-        where += ", \u2026" if len(self._pieces) > 4 else ""
-        title = f"{Path(self._opened.prefix).name}: imputed tracks against measured ones ({where})"
+        where = ", ".join(dict.fromkeys(bins.chromosome for bins in self._ranges[:4]))
+        where += ", \u2026" if len(self._ranges) > 4 else ""
+        title = f"{Path(self._model.prefix).name}: imputed tracks against measured ones ({where})"
         return [table, draw_scores(Path(f"{prefix}.png"), title, drawn)]
 
     def _seen(self, pair: Pair) -> str:
         for label, pairs in (
-            ("held out", self._opened.held_out),
-            ("validated on", self._opened.validated_on),
-            ("trained on", self._opened.main.experiments),
+            ("held out", self._model.held_out),
+            ("validated on", self._model.validated_on),
+            ("trained on", self._model.main.experiments),
         ):
             if pair in pairs:
                 return label
         return "not seen"
 
 
-def score_rows(scored: Sequence[Scored]) -> list[list[str]]:
+def score_rows(scores: Sequence[TrackScores]) -> list[list[str]]:
     """Scores as rows of text, a header first; a measure that is not defined is ``nan``."""
-    there = [name for name in MEASURES if any(name in item.values for item in scored)]
+    measures = [name for name in MEASURES if any(name in item.values for item in scores)]
     return [
-        ["celltype", "assay", "seen", "source", *there],
+        ["celltype", "assay", "seen", "source", *measures],
         *(
             [item.celltype, item.assay, item.seen, item.source]
-            + [f"{item.values.get(name, float('nan')):.4f}" for name in there]
-            for item in scored
+            + [f"{item.values.get(name, float('nan')):.4f}" for name in measures]
+            for item in scores
         ),
     ]

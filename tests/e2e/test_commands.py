@@ -82,12 +82,9 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
 
 def test_no_flag_is_explained_that_no_command_has() -> None:
     from kerasgen.cli.flags import FLAGS
-    from kerasgen.cli.track_flags import TRACK_FLAGS
 
     used = {name for command in MODULES for name in command_of(command).parameters()}
     assert set(FLAGS) <= used
-    used |= {name for command in TRACK_MODELS.values() for name in command.parameters()}
-    assert set(TRACK_FLAGS) <= used
 
 
 @pytest.mark.slow

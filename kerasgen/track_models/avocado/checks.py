@@ -13,31 +13,31 @@ from kerasgen.track_models.binned import BinnedTracks, Pair, Stretch
 _NAMES_SHOWN = 12
 
 
-def names(what: str, given: Sequence[str]) -> None:
+def names(what: str, chosen: Sequence[str]) -> None:
     """Refuse names of a model that are none, or named twice."""
-    if isinstance(given, str) or not len(given):
-        raise InputError(f"{what}s {given!r}: expected a list of at least one name")
-    for name in given:
-        if list(given).count(name) > 1:
+    if isinstance(chosen, str) or not len(chosen):
+        raise InputError(f"{what}s {chosen!r}: expected a list of at least one name")
+    for name in chosen:
+        if list(chosen).count(name) > 1:
             raise InputError(f"{what} {name!r} is named twice")
 
 
-def known(what: str, wanted: Iterable[str], there: Sequence[str]) -> None:
+def known(what: str, wanted: Iterable[str], present: Sequence[str]) -> None:
     """Refuse names that a model does not have."""
     for name in wanted:
-        if name not in there:
-            raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(there[:_NAMES_SHOWN])}")
+        if name not in present:
+            raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(present[:_NAMES_SHOWN])}")
 
 
-def new(what: str, wanted: Iterable[str], there: Sequence[str]) -> None:
+def new(what: str, wanted: Iterable[str], present: Sequence[str]) -> None:
     """Refuse names to add that a model has already."""
     for name in wanted:
-        if name in there:
+        if name in present:
             raise InputError(f"{what} {name!r} is known already; expected new ones")
 
 
 def learnable(what: str, wanted: Iterable[str], having: Sequence[str]) -> None:
-    """Refuse names that no track is there to learn from."""
+    """Refuse names that have no track to learn from."""
     for name in wanted:
         if name not in having:
             raise InputError(f"{what} {name!r} has no track; expected at least one to learn it from")
@@ -61,9 +61,9 @@ def apart(valid: BinnedTracks, train: BinnedTracks) -> None:
 
 def bins(tracks: BinnedTracks, expected: int | None) -> None:
     """Refuse tracks of another number of bins; None for any."""
-    there = tracks.values.shape[1]
-    if expected is not None and there != expected:
-        raise InputError(f"{'/'.join(tracks.pairs[0])}: {there:,} bins; expected {expected:,}, as the model has")
+    present = tracks.values.shape[1]
+    if expected is not None and present != expected:
+        raise InputError(f"{'/'.join(tracks.pairs[0])}: {present:,} bins; expected {expected:,}, as the model has")
 
 
 def stretches(tracks: BinnedTracks, expected: Sequence[Stretch]) -> None:

@@ -10,7 +10,7 @@ from kerasgen.track_models.avocado import kernels
 from kerasgen.track_models.binned import Stretch
 
 WINDOWS = (0, 2, 5, 10, 20, 40, 200, 1000)
-"""Bins to each side of the bin that values are averaged over: 25 bp to 50 kb at 25 bp a bin."""
+"""Bins to each side of the bin that values are averaged over: 25 bp to 50 kb at 25 bp per bin."""
 
 
 class Context:
@@ -27,7 +27,7 @@ class Context:
         values: ``(tracks, bins) float32``, NaN where there is none.
         celltypes, assays: ``(tracks,)`` indices.
         n_celltypes, n_assays: how many the model knows.
-        stretches: of the bins; a window ends where its stretch does.
+        stretches: what the bins are; a window ends where its stretch does.
         windows: bins to each side.
         scales: ``(tracks, 2) float32`` offset and spread of each track, if the units of ``values`` are not the model's.
     """

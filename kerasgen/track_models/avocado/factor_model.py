@@ -31,9 +31,9 @@ class FactorModel:
     """A network and the factors of the bins it was trained on.
 
     Args:
-        settings: of the model.
+        settings: those of the model.
         n_celltypes, n_assays: rows of the factors.
-        seed: of weights, factors and batches.
+        seed: seed of weights, factors and batches.
         network: one that exists; else a new one.
     """
 
@@ -97,7 +97,7 @@ class FactorModel:
 
         Args:
             experiments: to learn from.
-            context: of the tracks, for a model that takes one.
+            context: averages of the tracks, for a model that takes them.
             learn: ``"all"``, ``"genome"`` (its factors alone), or ``"celltype"`` or ``"assay"`` (factors of new rows
                 alone).
             first_new: the first new row.
@@ -163,7 +163,7 @@ class FactorModel:
         """One step of training; the loss, on the device.
 
         Args:
-            trainer: of :meth:`trainer`.
+            trainer: what :meth:`trainer` made.
             batch: positions and inputs.
             rate: the learning rate of the network.
             moves_genome: whether the genome's factors learn.
@@ -183,7 +183,7 @@ class FactorModel:
     def impute(
         self, pairs: Sequence[tuple[int, int]], start: int, end: int, context: Context | None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Values of tracks, piece after piece: the piece's first bin, and ``(pairs, bins) float32``."""
+        """Values of tracks, block after block: the block's first bin, and ``(pairs, bins) float32``."""
         assert self.genome is not None
         if self._imputer is None:
             self._imputer = Imputer(self.network, self.settings.genome_factors)
@@ -227,7 +227,7 @@ class FactorModel:
         assert self.genome is not None
         tables, places = [], []
         for table, rows, span in zip(self.genome.tables, self.genome.rows(positions), SPANS, strict=True):
-            # As many rows for every piece: another shape would be compiled for anew.
+            # As many rows for every block: another shape would be compiled for anew.
             count = max(-(-len(positions) // span) + (span > 1), int(rows[-1] - rows[0]) + 1)
             tables.append(table[np.minimum(rows[0] + np.arange(count), len(table) - 1)])
             places.append((rows - rows[0]).astype(np.int32))

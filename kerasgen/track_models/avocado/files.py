@@ -19,6 +19,7 @@ from kerasgen.track_models.avocado.genome import LEVELS
 from kerasgen.track_models.avocado.settings import AvocadoSettings
 from kerasgen.track_models.avocado.state import AvocadoState
 from kerasgen.track_models.binned import BinnedTracks, Stretch
+from kerasgen.track_models.ensemble import network_path, remove_further
 
 KIND = "avocado"
 
@@ -27,7 +28,7 @@ def save(state: AvocadoState, prefix: str | Path, document: dict[str, Any]) -> N
     """Write a trained model's files; none appears unless all could be written.
 
     Args:
-        state: of the model.
+        state: all that the model has learned.
         prefix: ``P``.
         document: more to keep in ``P.json``.
     """
@@ -135,19 +136,6 @@ def _from_json(content: dict[str, Any]) -> AvocadoState:
         trainings=content["turns"],
         history=content["history"],
     )
-
-
-def network_path(prefix: str | Path, number: int) -> Path:
-    """``P.keras`` of the first model, ``P.model2.keras`` of the second; ``P.2.keras`` may be a chromosome's."""
-    return bundle.path_of(prefix, "keras" if number == 0 else f"model{number + 1}.keras")
-
-
-def remove_further(prefix: str | Path, n_models: int) -> None:
-    """Remove the networks that an earlier, larger ensemble left."""
-    number = max(n_models, 1)
-    while (path := network_path(prefix, number)).exists():
-        path.unlink()
-        number += 1
 
 
 def _arrays(path: Path, identity: str) -> dict[str, np.ndarray]:

@@ -12,18 +12,18 @@ from kerasgen.track_models.binned import Stretch
 LEVELS = ("25bp", "250bp", "5kbp")
 SPANS = (1, 10, 200)
 """Bins that share a row, of each resolution."""
-_ROWS_AT_A_TIME = 2**18
+_ROWS_AT_ONCE = 2**18
 
 
 class GenomeFactors:
-    """One table of factors a resolution, with Adam's moments.
+    """One table of factors per resolution, with Adam's moments.
 
     A batch costs what the rows it touches cost, not what the tables do, and yet factors are where Adam on the whole
     tables would have them: a row's momentum is made up for when it is next looked at.
 
     Args:
-        stretches: of the bins; a row of a coarse table never spans two.
-        factors: of each resolution.
+        stretches: what the bins are; a row of a coarse table never spans two.
+        factors: number of factors of each resolution.
         rng: draws the first values, uniform within ± 0.05 as Keras' embeddings begin.
         decay: by how much of itself, times the learning rate, a factor shrinks with each step that touches it.
     """
@@ -38,7 +38,7 @@ class GenomeFactors:
         sizes = self._ends - self._begins
         self._rows_before = [np.concatenate([[0], np.cumsum(-(-sizes // span))]) for span in SPANS]
         self.tables = [
-            _uniform(rng, int(before[-1]), count) for before, count in zip(self._rows_before, factors, strict=True)
+            draw_factors(rng, int(before[-1]), count) for before, count in zip(self._rows_before, factors, strict=True)
         ]
         self._moments: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -116,10 +116,10 @@ class GenomeFactors:
         return out
 
 
-def _uniform(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+def draw_factors(rng: np.random.Generator, rows: int, columns: int, rows_at_once: int = _ROWS_AT_ONCE) -> np.ndarray:
     """Numbers within ± 0.05, drawn some rows at a time: as float64 they would take twice the table's memory."""
     table = np.empty((rows, columns), np.float32)
-    for first in range(0, rows, _ROWS_AT_A_TIME):
-        part = table[first : first + _ROWS_AT_A_TIME]
+    for first in range(0, rows, rows_at_once):
+        part = table[first : first + rows_at_once]
         part[:] = rng.uniform(-0.05, 0.05, part.shape)
     return table

@@ -148,7 +148,7 @@ def context(positions, low, high, celltype, assay, kept, windows, runs, sums, co
         celltype, assay: ``(n,)`` of the track asked for; it is left out.
         kept: ``(n, tracks) bool``, False for a track to do without; of no row if all are used.
         windows: ``(windows,) int64`` bins to each side.
-        runs, sums, counted, counts: of :func:`prefix_sums`, a column a track.
+        runs, sums, counted, counts: tables of :func:`prefix_sums`, one column per track.
         rows: ``(cell types, assays) int64`` where a track is in ``sums``, -1 for none.
         out: ``(n, columns) float32`` to fill.
     """

@@ -51,8 +51,8 @@ class Avocado:
         preset: ``"default"`` or ``"published"``; None for ``"default"``.
         n_genomic_positions: bins; None for as many as the first training data have.
         n_models: models trained from different seeds; their mean is the prediction.
-        seed: of weights and batches: the same gives the same model on the same machine and backend.
-        settings: of :class:`~kerasgen.track_models.avocado.settings.AvocadoSettings`, such as ``n_layers``,
+        seed: seed of weights and batches; the same gives the same model on the same machine and backend.
+        settings: fields of :class:`~kerasgen.track_models.avocado.settings.AvocadoSettings`, such as ``n_layers``,
             ``n_nodes``, ``batch_size``; those not given are the preset's.
 
     Attributes:

@@ -16,13 +16,13 @@ Weights = list[Any]
 
 
 class Trainer:
-    """Adam on some of a network's weights, one compiled step a batch.
+    """Adam on some of a network's weights, one compiled step per batch.
 
     The step also returns the gradient of the genome's factors, which the host applies. Close it, or leave its ``with``
     block, to have the weights in the model.
 
     Args:
-        model: of :func:`architectures.avocado.build`.
+        model: what :func:`architectures.avocado.build` made.
         trained: which weights learn; the others stay as they are.
         rows: for weights of which only some rows learn, ``(rows,) bool`` by the weight's path.
         genome: whether the gradient of the genome's factors is wanted.
@@ -92,18 +92,18 @@ class Trainer:
         Args:
             batch: indices ``(n, 1) int32`` of cell types and assays, perhaps context ``(n, columns)``, values ``(n,)``
                 and weights ``(n,)``, all float32.
-            factors: of the genome, ``(n, factors) float32``; None for a model without.
+            factors: those of the genome, ``(n, factors) float32``; None for a model without.
             rate: the learning rate.
 
         Returns:
             The loss, on the device, and the gradient of the factors, or None.
         """
         self._count += 1
-        given = [ops.convert_to_tensor(array) for array in batch]
-        held = ops.zeros((1, 1)) if factors is None else ops.convert_to_tensor(factors)
+        inputs = [ops.convert_to_tensor(array) for array in batch]
+        genome = ops.zeros((1, 1)) if factors is None else ops.convert_to_tensor(factors)
         scalars = [ops.convert_to_tensor(np.float32(number)) for number in (rate, self._count)]
         self._weights, self._moments, self._more, loss, gradient = self._step(
-            self._weights, self._moments, self._more, given, held, *scalars
+            self._weights, self._moments, self._more, inputs, genome, *scalars
         )
         return loss, gradient
 
@@ -122,7 +122,7 @@ class Imputer:
     neighbouring bins share once for each row of factors.
 
     Args:
-        model: of :func:`architectures.avocado.build`.
+        model: what :func:`architectures.avocado.build` made.
         widths: factors of each resolution of the genome.
     """
 
@@ -140,23 +140,23 @@ class Imputer:
         """The genome's part of the first layer, ``(n, nodes)`` on the device.
 
         Args:
-            tables: the rows of factors that the bins use, one array a resolution.
+            tables: the rows of factors that the bins use, one array per resolution.
             rows: ``(n,) int32`` for each resolution, where a bin's row is.
         """
-        given = ([ops.convert_to_tensor(array) for array in arrays] for arrays in (tables, rows))
-        return self._genome(self._weights, *given)
+        tensors = ([ops.convert_to_tensor(array) for array in arrays] for arrays in (tables, rows))
+        return self._genome(self._weights, *tensors)
 
     def __call__(self, celltype: int, assay: int, part: Any, context: np.ndarray | None) -> np.ndarray:
         """Values of one track, ``(n,) float32``.
 
         Args:
             celltype, assay: indices.
-            part: of :meth:`genome_part`; None for a model without factors of the genome.
+            part: what :meth:`genome_part` gave; None for a model without factors of the genome.
             context: ``(n, columns)``; None for a model without.
         """
         index = [ops.convert_to_tensor(np.int32(number)) for number in (celltype, assay)]
-        given = [ops.convert_to_tensor(array) for array in (part, context) if array is not None]
-        return ops.convert_to_numpy(self._rest(self._weights, *index, given))
+        parts = [ops.convert_to_tensor(array) for array in (part, context) if array is not None]
+        return ops.convert_to_numpy(self._rest(self._weights, *index, parts))
 
     def _genome_part(self, weights: dict[str, Any], tables: Sequence[Any], rows: Sequence[Any]) -> Any:
         total, column = weights["dense_0/bias"], 0
@@ -167,15 +167,15 @@ class Imputer:
             column += width
         return total
 
-    def _rest_of_it(self, weights: dict[str, Any], celltype: Any, assay: Any, given: Sequence[Any]) -> Any:
+    def _rest_of_it(self, weights: dict[str, Any], celltype: Any, assay: Any, parts: Sequence[Any]) -> Any:
         x = 0.0
         for name, index in (("celltype_product", celltype), ("assay_product", assay)):
             factors = ops.take(weights[f"{name}/embeddings"], index, axis=0)
             x = x + ops.matmul(factors[None], weights[f"{name}/kernel"])
         if "dense_0/kernel" in weights:
-            x = x + given[0]
+            x = x + parts[0]
         if "context_product/kernel" in weights:
-            x = x + ops.matmul(given[-1], weights["context_product/kernel"]) + weights.get("context_product/bias", 0.0)
+            x = x + ops.matmul(parts[-1], weights["context_product/kernel"]) + weights.get("context_product/bias", 0.0)
         x = ops.relu(x)
         number = 1
         while f"dense_{number}/kernel" in weights:
@@ -183,7 +183,7 @@ class Imputer:
             number += 1
         last = "change" if "change/kernel" in weights else "y_pred"
         value = ops.matmul(x, weights[f"{last}/kernel"])[:, 0] + weights[f"{last}/bias"]
-        return value + given[-1][:, 0] if last == "change" else value
+        return value + parts[-1][:, 0] if last == "change" else value
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -210,8 +210,8 @@ def _gradient(loss_of: Callable[..., Any], genome: bool) -> Callable[..., Any]:
                     tape.watch(factors)
                 loss, after = loss_of(learning, factors, *rest)
             wanted = [*learning, factors] if genome else learning
-            found = [tf.convert_to_tensor(g) for g in tape.gradient(loss, wanted, unconnected_gradients="zero")]
-            return (loss, after), (found[: len(learning)], found[-1] if genome else None)
+            gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, wanted, unconnected_gradients="zero")]
+            return (loss, after), (gradients[: len(learning)], gradients[-1] if genome else None)
 
         return with_tape
     import jax
@@ -219,7 +219,7 @@ def _gradient(loss_of: Callable[..., Any], genome: bool) -> Callable[..., Any]:
     both = jax.value_and_grad(loss_of, argnums=(0, 1) if genome else 0, has_aux=True)
 
     def with_jax(*arguments: Any) -> Any:
-        found, gradients = both(*arguments)
-        return found, gradients if genome else (gradients, None)
+        loss_and_rest, gradients = both(*arguments)
+        return loss_and_rest, gradients if genome else (gradients, None)
 
     return with_jax

@@ -22,34 +22,39 @@ class Factors:
     """Genome factors of an Avocado, as it learned them; the tracks are not read again.
 
     Args:
-        found: the bundle of an Avocado.
-        database: of the genome that it was trained on.
+        trained: the bundle of an Avocado.
+        database: one of the genome that it was trained on.
 
     Raises:
         InputError: a chromosome of another size, or a model without genome factors.
     """
 
-    def __init__(self, found: Bundle, database: Database) -> None:
+    def __init__(self, trained: Bundle, database: Database) -> None:
         backend.load()
-        self._found = found
-        self._model = GenomeAvocado(found.prefix)
+        self._trained = trained
+        self._model = GenomeAvocado(trained.prefix)
         self.bin = self._model.main.bin
         self.chromosomes = tuple(self._model.chromosomes)
         self.components = self._width(self.chromosomes[0])
         if self.components == 0:
-            raise InputError(f"{found.model_path}: has no genome factors; train one that has, e.g. --preset published")
+            raise InputError(
+                f"{trained.model_path}: has no genome factors; train one that has, e.g. --preset published"
+            )
         grid = database.genome.binned(self.bin)
         for name in self.chromosomes:
             if name not in grid or grid.size(name) != self._model.bins(name):
                 raise InputError(
                     f"{database.uri}: no chromosome {name} of {self._model.bins(name):,} bins; expected the genome "
-                    f"that {found.model_path} was trained on"
+                    f"that {trained.model_path} was trained on"
                 )
 
     def digest(self, chromosomes: Sequence[str]) -> str:
         """Changes when the factors do."""
         own = {s.chromosome for s in self._model.main.stretches}
-        files = [f"{self._found.prefix}.npz", *(f"{self._found.prefix}.{n}.npz" for n in chromosomes if n not in own)]
+        files = [
+            f"{self._trained.prefix}.npz",
+            *(f"{self._trained.prefix}.{n}.npz" for n in chromosomes if n not in own),
+        ]
         contents = []
         for path in files:
             with Path(path).open("rb") as file:

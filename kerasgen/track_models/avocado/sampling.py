@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
+from db_ingest.ahead import ahead
 from kerasgen.track_models.avocado.context import Context
 from kerasgen.track_models.avocado.settings import AvocadoSettings
 
@@ -37,7 +37,7 @@ class PositionBatch(NamedTuple):
 
     Attributes:
         positions: ``(n,) int64``.
-        inputs: of :class:`.Trainer`: cell types, assays, perhaps context, values, weights.
+        inputs: arrays for :class:`.Trainer`: cell types, assays, perhaps context, values, weights.
     """
 
     positions: np.ndarray
@@ -60,17 +60,15 @@ def batches(
         sampling: see :class:`kerasgen.track_models.avocado.settings.AvocadoSettings`.
         steps: how many.
         rng: draws positions and experiments; the same numbers give the same batches.
-        context: of the experiments.
+        context: averages of the experiments, for a model that takes them.
     """
-    order = _positions(experiments.values.shape[1], settings.batch_size, sampling, rng)
-    with ThreadPoolExecutor(1) as worker:
-        # One worker, asked in order: what the generator draws does not depend on who is faster.
-        waiting = [worker.submit(_batch, experiments, settings, order, rng, context) for _ in range(min(_AHEAD, steps))]
-        for number in range(steps):
-            done = waiting.pop(0).result()
-            if number + _AHEAD < steps:
-                waiting.append(worker.submit(_batch, experiments, settings, order, rng, context))
-            yield done
+    order = draw_positions(experiments.values.shape[1], settings.batch_size, sampling, rng)
+
+    def make(step: int) -> PositionBatch:
+        return _batch(experiments, settings, order, rng, context)
+
+    # One thread, asked in order: what the generator draws does not depend on who is faster.
+    return ahead(make, range(steps), depth=_AHEAD, name="samples")
 
 
 def _batch(
@@ -99,7 +97,7 @@ def _batch(
     return PositionBatch(positions, [*inputs, values, weights])
 
 
-def _positions(bins: int, size: int, sampling: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draw_positions(bins: int, size: int, sampling: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Positions of batch after batch, without end."""
     if sampling == "random":
         while True:

@@ -19,9 +19,9 @@ _FULL = 2.0  # Noise alone keeps the same assay in two cell types at a correlati
 
 
 def measure(values: np.ndarray) -> Scale:
-    """Of one track, ``(bins,)``; NaN is left out."""
-    there = values[~np.isnan(values)].astype(np.float64)
-    return float(there.mean()), float(there.std()) or 1.0
+    """Mean and standard deviation of one track, ``(bins,)``; NaN is left out."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    return float(known.mean()), float(known.std()) or 1.0
 
 
 def likeness(values: np.ndarray, pairs: Sequence[Pair]) -> dict[tuple[str, str], float]:
@@ -29,7 +29,7 @@ def likeness(values: np.ndarray, pairs: Sequence[Pair]) -> dict[tuple[str, str],
 
     Args:
         values: ``(tracks, bins)``; at most ``100,000`` bins, evenly spread, are looked at.
-        pairs: of the tracks.
+        pairs: cell type and assay of each track.
 
     Returns:
         (assay, assay) to -1 to 1; those that no cell type has both of are left out.
@@ -37,27 +37,27 @@ def likeness(values: np.ndarray, pairs: Sequence[Pair]) -> dict[tuple[str, str],
     few = values[:, :: max(1, values.shape[1] // 100_000)].astype(np.float64)
     few = few - np.nanmean(few, axis=1, keepdims=True)
     few = np.nan_to_num(few / np.maximum(np.nanstd(few, axis=1, keepdims=True), 1e-9))
-    found: dict[tuple[str, str], list[float]] = {}
+    correlations: dict[tuple[str, str], list[float]] = {}
     for i, (celltype, assay) in enumerate(pairs):
         for j, (other, another) in enumerate(pairs):
             if celltype == other and assay != another:
-                found.setdefault((assay, another), []).append(float((few[i] * few[j]).mean()))
-    return {key: float(np.mean(each)) for key, each in found.items()}
+                correlations.setdefault((assay, another), []).append(float((few[i] * few[j]).mean()))
+    return {key: float(np.mean(each)) for key, each in correlations.items()}
 
 
 def guess(
     scales: Mapping[Pair, Scale], celltype: str, assay: str, alike: Mapping[tuple[str, str], float] | None = None
 ) -> Scale:
-    """Of a track that was not measured: what its cell type and its assay have in other tracks.
+    """Guess mean and spread of a track that was not measured, from its cell type's and its assay's other tracks.
 
     The logarithm of the spread is taken as a sum of a cell type's part, an assay's part and a part of the cell type
     that assays share as far as they look alike, all normal around the mean of the tracks there are (kriging); so is the
     mean, in units of the spread.
 
     Args:
-        scales: of the tracks there are, with at least one of the cell type and one of the assay.
-        celltype, assay: of the track wanted.
-        alike: of :func:`likeness`.
+        scales: those of the tracks there are, with at least one of the cell type and one of the assay.
+        celltype, assay: the track wanted.
+        alike: what :func:`likeness` gave.
     """
 
     def covariance(one: Pair, other: Pair) -> float:

@@ -15,7 +15,7 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True)
 class AvocadoSettings:
-    """Of one model; the defaults are those of the published Avocado.
+    """Settings of one model; the defaults are those of the published Avocado.
 
     Args:
         n_celltype_factors, n_assay_factors: factors of a cell type and of an assay.
@@ -29,18 +29,18 @@ class AvocadoSettings:
         genome_dropout: share of the genome's factors that each training step sets to 0.
         dropout: likewise of each dense layer's units.
         track_dropout: share of the other tracks that each training sample does without.
-        weight_decay: of the network's weights, as in AdamW.
-        factor_decay: of the genome's factors in each step that touches them, as in AdamW.
+        weight_decay: decay of the network's weights, as in AdamW.
+        factor_decay: decay of the genome's factors in each step that touches them, as in AdamW.
         peak_weight: a value ``z`` above 0 counts as ``1 + peak_weight * z`` values; 0 is a track's mean if ``scaled``.
-        batch_size: positions a step.
-        learning_rate: of Adam.
-        genome_learning_rate: of the genome's factors; None for the same.
+        batch_size: positions per step.
+        learning_rate: initial learning rate of Adam.
+        genome_learning_rate: that of the genome's factors; None for the same.
         schedule: ``"constant"``, or ``"cosine"``, which takes the rates to 0 over the steps asked for.
         sampling: the order of positions: ``"sequential"``; ``"permuted"``, stretches of 200 bins in an order drawn anew
             for each pass; ``"random"``, each bin drawn on its own. Each position trains on one experiment drawn at
             random.
         n_epochs: epochs.
-        epoch_size: steps an epoch; None for as many as one pass over the positions takes.
+        epoch_size: steps per epoch; None for as many as one pass over the positions takes.
         patience: epochs without a better validation loss after which training stops.
     """
 
@@ -126,8 +126,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 """AvocadoSettings by name: what differs from the published ones."""
 
 
-def resolve(preset: str, **given: Any) -> AvocadoSettings:
-    """AvocadoSettings of a preset with some of them given; those given as None stay the preset's.
+def resolve(preset: str, **chosen: Any) -> AvocadoSettings:
+    """AvocadoSettings of a preset with some of them chosen; those that are None stay the preset's.
 
     Raises:
         InputError: an unknown preset or setting, or one that cannot be.
@@ -135,10 +135,10 @@ def resolve(preset: str, **given: Any) -> AvocadoSettings:
     if preset not in PRESETS:
         raise InputError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
     known = {field.name for field in fields(AvocadoSettings)}
-    for name in given:
+    for name in chosen:
         if name not in known:
             raise InputError(f"unknown setting {name!r}; expected one of {', '.join(sorted(known))}")
-    return replace(AvocadoSettings(**PRESETS[preset]), **{k: v for k, v in given.items() if v is not None})
+    return replace(AvocadoSettings(**PRESETS[preset]), **{k: v for k, v in chosen.items() if v is not None})
 
 
 def from_words(words: Sequence[str] | None) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class AvocadoState:
 
     Args:
         preset: name of the set of settings that it began with.
-        settings: of all its models.
-        seed: of the first model; the next one has ``seed + 1``, and so on.
+        settings: those of all its models.
+        seed: seed of the first model; the next one has ``seed + 1``, and so on.
         celltypes, assays: names, in the order of their factors.
         models: those whose mean it imputes.
         positions: number of bins; None before it is trained, if it was not said.

@@ -1,152 +1,126 @@
-"""Train a model of tracks alone from a database: what ``gen_train --architecture_spec avocado`` does."""
+"""Train a model that imputes tracks from tracks: what ``gen_train --architecture_spec avocado`` does."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.layout.genome import shorten_names
-from kerasgen import backend, bundle
+from db_ingest.settings import Setting, absolute_path, takes_settings
+from kerasgen import backend
 from kerasgen.database import Database
+from kerasgen.settings import Overwrite, Seed, TdbArray
 from kerasgen.track_models.binned import BinnedTracks, Pair, from_database
-from kerasgen.track_models.chromosomes import FILE, Learned
-from kerasgen.training import params
-from kerasgen.training import state as checkpoint
+from kerasgen.track_models.chromosomes import FILE, ChromosomeState
+from kerasgen.track_models.settings import AvocadoTraining, HeldOutTracks, TrackModelPrefix, TrackSelection
+from kerasgen.training import params, state
+from kerasgen.training.state import EpochMetrics
 from kerasgen.training.train import TrainingResult
 
 if TYPE_CHECKING:
     from kerasgen.track_models.avocado.model import Avocado
 
-    Learning = Callable[[], tuple[Avocado, list[dict[str, float]]]]
+    Learning = Callable[[], tuple[Avocado, list[EpochMetrics]]]
 
 log = logging.getLogger("kerasgen")
 
 
+@takes_settings
 def train_avocado(
-    tdb_array: str,
-    model_prefix: str,
+    tdb_array: TdbArray,
+    model_prefix: TrackModelPrefix,
     *,
-    architecture_spec: str = "avocado",
-    celltypes: Sequence[str] | None = None,
-    assays: Sequence[str] | None = None,
-    bin: int = 25,
-    transformation: str = "arcsinh",
-    train_chroms: Sequence[str] | None = None,
-    hold_out: Sequence[str] | None = None,
-    validate_on: Sequence[str] | None = None,
-    preset: str = "default",
-    model_params: Sequence[str] | None = None,
-    n_models: int = 1,
-    epochs: int | None = None,
-    epoch_size: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    sampling: str | None = None,
-    patience: int | None = None,
-    per_chromosome: bool = False,
-    seed: int = 1234,
-    resume: bool = False,
-    overwrite: bool = False,
+    architecture_spec: Annotated[
+        str, Setting("model family: avocado", choices=("avocado",), group="model")
+    ] = "avocado",
+    selection: TrackSelection,
+    held_out: HeldOutTracks,
+    training: AvocadoTraining,
+    seed: Seed = 1234,
+    overwrite: Overwrite = False,
 ) -> TrainingResult:
     """Train an Avocado, a model that imputes tracks from tracks, and write it as a bundle.
 
-    Writes ``P.keras``, ``P.npz`` (factors of the genome), ``P.json`` and ``P.log.csv`` (a row an epoch); with
+    Writes ``P.keras``, ``P.npz`` (factors of the genome), ``P.json`` and ``P.log.csv`` (one row per epoch); with
     ``per_chromosome`` the same for each further chromosome, ``P.<chromosome>.keras`` and so on. They appear when all
-    chromosomes are learned; until then what is learned lies in ``P.state/``.
-
-    Args:
-        tdb_array: path or URI of the database; it needs no sequence.
-        model_prefix: ``P``.
-        architecture_spec: ``"avocado"``.
-        celltypes, assays: datasets and attributes to learn from; all that have a signal when not given.
-        bin: bp a bin.
-        transformation: ``"arcsinh"`` or ``"None"``, of the mean of a bin's bases; not applied to tracks that were
-            ingested with it.
-        train_chroms: chromosomes to learn from; all when not given.
-        hold_out: tracks, ``CELLTYPE:ASSAY``, that are neither learned from nor chosen by.
-        validate_on: tracks, ``CELLTYPE:ASSAY``, that are not learned from; the epoch that imputes them best is kept.
-        preset: ``"default"`` or ``"published"``; see :class:`kerasgen.Avocado`.
-        model_params: settings of :class:`~kerasgen.track_models.avocado.settings.AvocadoSettings`, ``name=value`` or
-            files of two columns.
-        n_models: models of an ensemble.
-        epochs, epoch_size, batch_size, learning_rate, sampling, patience: instead of the preset's.
-        per_chromosome: learn network, cell types and assays from ``train_chroms``, then of each other chromosome its
-            genome factors, all else frozen. One chromosome's tracks are in memory at a time.
-        seed: of everything random.
-        resume: of ``per_chromosome``: go on with an interrupted training; neither the network nor a chromosome that
-            was finished is learned again. All flags and the database must be as they were.
-        overwrite: replace what an earlier run wrote, and begin an interrupted training anew.
+    chromosomes are learned; until then what is learned lies in ``P.state/``. ``model_params`` are settings of
+    :class:`~kerasgen.track_models.avocado.settings.AvocadoSettings`.
 
     Raises:
         InputError: wrong flags, names or files, nothing to resume or another training; nothing has been written then.
         RunError: the loss is not a number, or training was interrupted and can be resumed.
     """
-    flags: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in locals().items()
-    }
-    if not storage.is_remote(tdb_array):
-        flags["tdb_array"] = str(Path(tdb_array).resolve())
-    if resume and not per_chromosome:
+    tdb_array = absolute_path(str(tdb_array))
+    run: dict[str, Any] = {
+        "tdb_array": tdb_array, "model_prefix": model_prefix, "architecture_spec": architecture_spec,
+        **selection.flat(), **held_out.flat(), **training.flat(), "seed": seed, "overwrite": overwrite,
+    }  # fmt: skip
+    if training.resume and not training.per_chromosome:
         raise InputError("--resume: an Avocado is resumed chromosome by chromosome; expected it with --per_chromosome")
-    database = Database(flags["tdb_array"])
-    learned = Learned.of(flags, checkpoint.circumstances(database.commit, params.files(model_params or ())))
-    held, validating = (_pairs(database, f"--{name}", flags[name]) for name in ("hold_out", "validate_on"))
-    twice = [pair for pair in held if pair in validating]
-    if twice:
-        raise InputError(f"--hold_out and --validate_on both name {':'.join(twice[0])}; expected it in one of them")
+    database = Database(tdb_array)
+    files = params.files(training.model_params or ())
+    learned = ChromosomeState.of(run, state.circumstances(database.commit, files))
+    tests, validates = _set_aside(database, held_out)
+    if training.patience is not None and not validates:
+        raise InputError("--patience needs tracks to judge by; give --validate_on CELLTYPE:ASSAY")
     further = []
-    if per_chromosome:
-        further = _further_chromosomes(database, train_chroms, celltypes, assays, {*held, *validating})
-    settings = _settings(flags)
-    patience = _patience(patience, validating)
+    if training.per_chromosome:
+        further = _further_chromosomes(database, held_out.train_chroms, selection, {*tests, *validates})
+    settings = _settings(training)
     storage.require_writable(Path(model_prefix).parent)
 
     backend.load()
     from kerasgen.track_models.avocado.model import Avocado
     from kerasgen.track_models.avocado.settings import resolve
 
-    def learn() -> tuple[Avocado, list[dict[str, float]]]:
+    def learn() -> tuple[Avocado, list[EpochMetrics]]:
         tracks = from_database(
-            database, celltypes=celltypes, assays=assays, bin=bin, chroms=train_chroms, transformation=transformation,
-            leave_out={*held, *validating},
+            database, celltypes=selection.celltypes, assays=selection.assays, bin=selection.bin,
+            chroms=held_out.train_chroms, transformation=selection.transformation, leave_out={*tests, *validates},
         )  # fmt: skip
-        _refuse_unlearned(tracks, [*held, *validating])
-        valid = _one_by_one(database, validating, tracks) if validating else None
-        model = Avocado(tracks.celltypes, tracks.assays, preset=preset, n_models=n_models, seed=seed, **settings)
+        _refuse_unlearned(tracks, [*tests, *validates])
+        valid = _one_by_one(database, validates, tracks) if validates else None
+        model = Avocado(
+            tracks.celltypes, tracks.assays, preset=training.preset, n_models=training.n_models, seed=seed, **settings
+        )
         learned.begin()
-        rows = model.fit(tracks, valid, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling, patience=patience)
-        return model, rows
+        history = model.fit(
+            tracks, valid, n_epochs=training.epochs, epoch_size=training.epoch_size, sampling=training.sampling,
+            patience=training.patience,
+        )  # fmt: skip
+        return model, history
 
     document = {
-        "run": flags,
+        "run": run,
         "architecture": {"name": architecture_spec},
         "chromosomes": database.genome.size_by_name,
-        "held_out": held,
-        "validated_on": validating,
+        "held_out": tests,
+        "validated_on": validates,
         "database": {"uri": database.uri, "commit": database.commit},
         "chromosome_models": further,
     }
-    if per_chromosome:
-        with checkpoint.resumable(model_prefix, FILE):
+    if training.per_chromosome:
+        with state.resumable(model_prefix, FILE):
             _learn_each(learned, learn, database, document)
-            rows = learned.rows
-            _write_log(learned.prefix, rows)
+            history = learned.rows
+            _write_log(learned.prefix, history)
             learned.publish()
     else:
-        model, rows = learn()
+        model, history = learn()
         model.save(model_prefix, document)
-        _write_log(model_prefix, rows)
-    return _result(model_prefix, rows, epochs or resolve(preset, **settings).n_epochs, learned.seconds)
+        _write_log(model_prefix, history)
+    epochs = training.epochs or resolve(training.preset, **settings).n_epochs
+    return _result(model_prefix, history, epochs, learned.seconds)
 
 
-def _learn_each(learned: Learned, learn: Learning, database: Database, document: dict[str, Any]) -> None:
+def _learn_each(learned: ChromosomeState, learn: Learning, database: Database, document: dict[str, Any]) -> None:
     """Learn the network, then each chromosome; what an interrupted training has learned is taken as it is."""
     from kerasgen.track_models.avocado.model import Avocado
 
@@ -191,14 +165,14 @@ def chromosome_models(
             database, bin=model.bin, chroms=[name], transformation=model.transformation,
             leave_out=_others(database, pairs),
         )  # fmt: skip
-        there = [pair for pair, row in zip(every.pairs, every.values, strict=True) if np.isfinite(row).any()]
-        if not there:
+        known = [pair for pair, values in zip(every.pairs, every.values, strict=True) if np.isfinite(values).any()]
+        if not known:
             raise InputError(
                 f"{database.uri}: no track has a value on {name}; leave it out of the database's chromosomes"
             )
-        if len(there) < len(every.pairs):
-            log.warning("warning: %d tracks have no value on %s", len(every.pairs) - len(there), name)
-            every = every.subset(there)
+        if len(known) < len(every.pairs):
+            log.warning("warning: %d tracks have no value on %s", len(every.pairs) - len(known), name)
+            every = every.subset(known)
         yield name, model.fit_genome(every, n_epochs=epochs, epoch_size=epoch_size, sampling=sampling)
 
 
@@ -207,45 +181,47 @@ def _others(database: Database, pairs: Collection[Pair]) -> set[Pair]:
     return every - set(pairs)
 
 
-def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(training: AvocadoTraining) -> dict[str, Any]:
     """``--model_params`` and flags that are settings too; what no model could have is refused here already."""
     from kerasgen.track_models.avocado.settings import from_words, resolve
 
-    chosen = from_words(flags["model_params"])
-    chosen |= {name: flags[name] for name in ("batch_size", "learning_rate") if flags[name] is not None}
-    resolve(flags["preset"], **chosen)
-    for name, value in {name: flags[name] for name in ("n_models", "epochs", "epoch_size", "patience")}.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: expected 1 or more")
+    chosen = from_words(training.model_params)
+    for name in ("batch_size", "learning_rate"):
+        if getattr(training, name) is not None:
+            chosen[name] = getattr(training, name)
+    resolve(training.preset, **chosen)
     return chosen
 
 
-def _patience(patience: int | None, validating: Sequence[Pair]) -> int | None:
-    if patience is not None and not validating:
-        raise InputError("--patience needs tracks to judge by; give --validate_on CELLTYPE:ASSAY")
-    return patience
+def _set_aside(database: Database, held_out: HeldOutTracks) -> tuple[list[Pair], list[Pair]]:
+    """Tracks to test by and tracks to validate on; none is both."""
+    tests = _pairs(database, "--hold_out", held_out.hold_out)
+    validates = _pairs(database, "--validate_on", held_out.validate_on)
+    twice = [pair for pair in tests if pair in validates]
+    if twice:
+        raise InputError(f"--hold_out and --validate_on both name {':'.join(twice[0])}; expected it in one of them")
+    return tests, validates
 
 
 def _pairs(database: Database, flag: str, words: Sequence[str] | None) -> list[Pair]:
     """Tracks named as ``CELLTYPE:ASSAY``; names may hold colons themselves."""
-    there = {f"{track.dataset}:{track.attribute}": (track.dataset, track.attribute) for track in database.tracks}
-    found = []
+    known = {f"{track.dataset}:{track.attribute}": (track.dataset, track.attribute) for track in database.tracks}
+    pairs: list[Pair] = []
     for word in words or ():
-        if word not in there:
+        if word not in known:
             raise InputError(
-                f"{flag} {word}: no such track; expected CELLTYPE:ASSAY, one of {', '.join(list(there)[:8])}"
+                f"{flag} {word}: no such track; expected CELLTYPE:ASSAY, one of {', '.join(list(known)[:8])}"
             )
-        if there[word] in found:
+        if known[word] in pairs:
             raise InputError(f"{flag} {word}: named twice")
-        found.append(there[word])
-    return found
+        pairs.append(known[word])
+    return pairs
 
 
 def _further_chromosomes(
     database: Database,
     train_chroms: Sequence[str] | None,
-    celltypes: Sequence[str] | None,
-    assays: Sequence[str] | None,
+    selection: TrackSelection,
     aside: Collection[Pair],
 ) -> list[str]:
     """Chromosomes beside those of training on which a track that is learned from has values."""
@@ -260,8 +236,8 @@ def _further_chromosomes(
         name
         for track in database.tracks
         if (track.dataset, track.attribute) not in aside
-        and (celltypes is None or track.dataset in celltypes)
-        and (assays is None or track.attribute in assays)
+        and (selection.celltypes is None or track.dataset in selection.celltypes)
+        and (selection.assays is None or track.attribute in selection.assays)
         for name in track.checksums
     }
     empty = [name for name in further if name not in having]
@@ -296,15 +272,15 @@ def _one_by_one(database: Database, pairs: Sequence[Pair], like: BinnedTracks) -
     return dataclasses.replace(read[0], pairs=tuple(pairs), values=np.concatenate([one.values for one in read]))
 
 
-def _write_log(prefix: str, rows: Sequence[Mapping[str, float]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [",".join(names), *(",".join(f"{row.get(name, float('nan')):.6g}" for name in names) for row in rows)]
-    storage.replace_bytes(bundle.path_of(prefix, "log.csv"), ("\n".join(lines) + "\n").encode())
+def _write_log(prefix: str, history: list[EpochMetrics]) -> None:
+    from kerasgen.training.loop import write_log
+
+    write_log(prefix, history)
 
 
-def _result(prefix: str, rows: list[dict[str, float]], epochs: int, seconds: float) -> TrainingResult:
-    losses = [row.get("val_loss", row["loss"]) for row in rows]
+def _result(prefix: str, history: list[EpochMetrics], epochs: int, seconds: float) -> TrainingResult:
+    losses = [metrics.get("val_loss", metrics["loss"]) for metrics in history]
     # Without validation the last epoch is kept, whatever its loss.
-    best = int(np.nanargmin(losses)) if "val_loss" in rows[0] else len(rows) - 1
-    stopped = "all epochs done" if len(rows) == epochs else "no better validation loss"
-    return TrainingResult(Path(prefix), best + 1, losses[best], rows, stopped, seconds)
+    best = int(np.nanargmin(losses)) if "val_loss" in history[0] else len(history) - 1
+    stopped = "all epochs done" if len(history) == epochs else "no better validation loss"
+    return TrainingResult(Path(prefix), best + 1, losses[best], history, stopped, seconds)

@@ -81,19 +81,19 @@ class GenomeAvocado(TrackModel):
             self._open = chromosome, Avocado.load(f"{self.prefix}.{chromosome}")
         return self._open[1], 0
 
-    def impute(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
+    def impute(self, pairs: Sequence[Pair], bins: BinRange) -> np.ndarray:
         """Values of tracks in bins, ``(pairs, bins) float32``, as the model was trained on them."""
-        model, origin = self.of(piece.chromosome)
-        return model.impute(pairs, origin + piece.first, origin + piece.end)
+        model, origin = self.of(bins.chromosome)
+        return model.impute(pairs, origin + bins.first, origin + bins.end)
 
-    def impute_with_std(self, pairs: Sequence[Pair], piece: BinRange) -> tuple[np.ndarray, np.ndarray]:
+    def impute_with_std(self, pairs: Sequence[Pair], bins: BinRange) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
-        return self.impute(pairs, piece), np.stack([self.std(pair, piece) for pair in pairs])
+        return self.impute(pairs, bins), np.stack([self.std(pair, bins) for pair in pairs])
 
-    def std(self, pair: Pair, piece: BinRange) -> np.ndarray:
+    def std(self, pair: Pair, bins: BinRange) -> np.ndarray:
         """Standard deviation between the models of an ensemble, ``(bins,) float32``."""
-        model, origin = self.of(piece.chromosome)
-        return model.predict_std(*pair, origin + piece.first, origin + piece.end)
+        model, origin = self.of(bins.chromosome)
+        return model.predict_std(*pair, origin + bins.first, origin + bins.end)
 
 
 def open_imputer(trained: bundle.Bundle, tdb_array: str | None) -> GenomeAvocado:

@@ -12,31 +12,43 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasgen.track_models.epilstm.frames import Normalisation, frame_inputs
+from kerasgen.track_models.epilstm.frames import frame_inputs
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 
 LANE_FRAMES = 20
 WARM_UP_FRAMES = 2
 
-_MOST_LANES = 512
-_MOST_VALUES = 2**26
+MOST_LANES = 512
+MOST_VALUES = 2**26
 """Values of tracks read at a time."""
 
 Read = Callable[[int, int], np.ndarray]
 """First bin and the one after the last of a chromosome -> ``(tracks, bins) float32``, NaN where there is no value."""
 
 
-class Coder:
+class Encoder:
     """Runs a model along chromosomes.
 
     Args:
         model: what :func:`architectures.epilstm.build` made.
-        normalisation: of its tracks.
+        normalisation: that of its tracks.
         longest: bins of the longest chromosome to come; decides how many stretches are read side by side.
         reconstruct: whether to give reconstructions instead of codes.
+        lane_frames: frames of a stretch.
+        warm_up_frames: frames that the model begins earlier.
+        most_lanes: stretches read side by side, at most.
     """
 
     def __init__(
-        self, model: keras.Model, normalisation: Normalisation, longest: int, *, reconstruct: bool = False
+        self,
+        model: keras.Model,
+        normalisation: Normalisation,
+        longest: int,
+        *,
+        reconstruct: bool = False,
+        lane_frames: int = LANE_FRAMES,
+        warm_up_frames: int = WARM_UP_FRAMES,
+        most_lanes: int = MOST_LANES,
     ) -> None:
         from architectures.epilstm import encoder
 
@@ -50,10 +62,10 @@ class Coder:
         # A reconstruction comes look_ahead bins late.
         self._delay = self._look_ahead if reconstruct else 0
         recurrent = len(model.inputs) > 1
-        self._warm_up = WARM_UP_FRAMES if recurrent else 0
-        self._lane = LANE_FRAMES * self.frame
+        self._warm_up = warm_up_frames if recurrent else 0
+        self._lane_frames, self._lane = lane_frames, lane_frames * self.frame
         wanted = -(-longest // self._lane)
-        most = max(1, min(_MOST_LANES, _MOST_VALUES // (self._lane * tracks)))
+        most = max(1, min(most_lanes, MOST_VALUES // (self._lane * tracks)))
         self._lanes = -(-wanted // -(-wanted // most))
 
     def run(self, read: Read, bins: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -70,8 +82,8 @@ class Coder:
         wide, stop = self._lanes * self._lane, bins if end is None else end
         for first in range(start // self._lane * self._lane, stop, wide):
             low, high = max(start - first, 0), min(stop - first, wide)
-            found, known = self._block(read, first, bins)
-            values = found[low:high]
+            results, known = self._block(read, first, bins)
+            values = results[low:high]
             values[~known[low:high]] = np.nan
             yield first + low, values
 
@@ -79,7 +91,7 @@ class Coder:
         """Results of as many lanes as are run side by side, and which of their bins have any value."""
         before = self._warm_up * self.frame
         flush = -(-self._delay // self.frame)
-        steps = self._warm_up + LANE_FRAMES + flush
+        steps = self._warm_up + self._lane_frames + flush
         after = flush * self.frame + self._look_ahead
         low, high = first - before, first + self._lanes * self._lane + after
         padded = np.full((high - low, self._normalisation.mean.size), np.nan, np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasgen.track_models.binned import BinnedTracks, Stretch
-from kerasgen.track_models.epilstm.frames import Normalisation
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 
 if TYPE_CHECKING:
     import keras
@@ -21,26 +21,26 @@ def reconstructions(
     """Reconstruct stretches from nothing but their own bins.
 
     Args:
-        models: of an ensemble, or one; each what :func:`architectures.epilstm.build` made.
-        normalisation: of their tracks.
+        models: those of an ensemble, or one; each what :func:`architectures.epilstm.build` made.
+        normalisation: that of their tracks.
         tracks: the tracks that they take.
-        stretches: of these.
+        stretches: bins of these.
 
     Yields:
         Column of the first bin, and of each model ``(tracks, bins) float32`` in the units of the tracks; NaN where no
         track has a value.
     """
-    from kerasgen.track_models.epilstm.encoder import Coder
+    from kerasgen.track_models.epilstm.encoder import Encoder
 
     longest = max(s.end - s.first for s in stretches)
-    coders = [Coder(model, normalisation, longest, reconstruct=True) for model in models]
+    encoders = [Encoder(model, normalisation, longest, reconstruct=True) for model in models]
     for stretch in stretches:
 
         def read(low: int, high: int, begin: int = stretch.first) -> np.ndarray:
             return tracks.values[:, begin + low : begin + high]
 
         bins = stretch.end - stretch.first
-        for together in zip(*(coder.run(read, bins) for coder in coders), strict=True):
+        for together in zip(*(encoder.run(read, bins) for encoder in encoders), strict=True):
             yield stretch.first + together[0][0], [normalisation.undo(values) for _, values in together]
 
 
@@ -79,8 +79,8 @@ def r_squared_of_mean(
         known = ~np.isnan(values)
         # About the training mean, so that squares of large values do not cancel.
         values = np.where(known, values - scaled.mean[:, None], 0)
-        for row, found in zip(error, [np.mean(each, axis=0, dtype=np.float64), *each], strict=True):
-            row += np.where(known, (found - scaled.mean[:, None] - values) ** 2, 0).sum(axis=1)
+        for row, reconstructed in zip(error, [np.mean(each, axis=0, dtype=np.float64), *each], strict=True):
+            row += np.where(known, (reconstructed - scaled.mean[:, None] - values) ** 2, 0).sum(axis=1)
         number += known.sum(axis=1)
         total += values.sum(axis=1)
         squares += (values**2).sum(axis=1)

@@ -14,50 +14,53 @@ import numpy as np
 from architectures import epilstm
 from db_ingest.errors import RunError
 from kerasgen.objectives.masked import MaskedMSE
-from kerasgen.track_models.binned import BinnedTracks, Stretch
+from kerasgen.track_models.binned import Stretch
 from kerasgen.track_models.epilstm import pca
-from kerasgen.track_models.epilstm.frames import Normalisation, Parts, lay
-from kerasgen.track_models.epilstm.stateful import Carrying, Frames
-from kerasgen.training import state as checkpoint
+from kerasgen.track_models.epilstm.frames import lay
+from kerasgen.track_models.epilstm.normalisation import Normalisation
+from kerasgen.track_models.epilstm.record import SelectedTracks
+from kerasgen.track_models.epilstm.stateful import Frames, StatefulModel
+from kerasgen.track_models.settings import EpilstmTraining
+from kerasgen.training import state
 from kerasgen.training.loop import write_log
-from kerasgen.training.state import Progress
+from kerasgen.training.state import EpochMetrics, Progress
 
 log = logging.getLogger("kerasgen")
 
 _CLIP = 1.0
 """Norm of all gradients together, at most."""
 
-Row = dict[str, float]
 
-
-class Fitting:
+class EpilstmLoop:
     """A training from its first or a resumed epoch to its end.
 
     Args:
-        config: of the models.
-        normalisation: of the tracks.
-        tracks: all of them, the bins of ``parts``.
-        parts: which bins do what.
-        flags: of :func:`kerasgen.track_models.epilstm.train.train_epilstm`.
+        config: that of the models.
+        normalisation: that of the tracks.
+        selected: the tracks, and which bins do what.
+        training: how long and how fast.
+        prefix: ``P``.
+        seed: seed of the first model.
         run: what is kept with the state: flags and circumstances.
 
     Attributes:
-        progress: where training is. Its history holds an epoch a row, of an ensemble one model after the other, each
-            row with its ``model``, from 1.
+        progress: where training is. Its history holds one row per epoch, for an ensemble one model after the other,
+            each row with its ``model``, from 1.
     """
 
     def __init__(
         self,
         config: epilstm.Config,
         normalisation: Normalisation,
-        tracks: BinnedTracks,
-        parts: Parts,
-        flags: dict[str, Any],
+        selected: SelectedTracks,
+        training: EpilstmTraining,
+        prefix: str,
+        seed: int,
         run: dict[str, Any],
     ) -> None:
-        self._config, self._tracks, self._parts = config, tracks, parts
-        self._flags, self._run = flags, run
-        self._values = normalisation.apply(tracks.values)
+        self._config, self._training, self._prefix, self._seed, self._run = config, training, prefix, seed, run
+        self._chromosomes, self._bins = selected.tracks.stretches, selected.bins
+        self._values = normalisation.apply(selected.tracks.values)
         self.progress = Progress()
         self._best: list[list[np.ndarray]] = []
         self._arrays: dict[str, np.ndarray] | None = None
@@ -74,7 +77,7 @@ class Fitting:
         Raises:
             RunError: the loss is not a number.
         """
-        for number in range(self.progress.member, self._flags["n_models"]):
+        for number in range(self.progress.member, self._training.n_models):
             if number > self.progress.member:
                 self._arrays = None  # Of a model that is complete.
                 self.progress = Progress(
@@ -82,21 +85,21 @@ class Fitting:
                 )  # fmt: skip
             self._train(number)
         # A training that was interrupted after its last state may lack a row.
-        write_log(self._flags["model_prefix"], self.progress.history)
+        write_log(self._prefix, self.progress.history)
         return [self._with(weights) for weights in self._best]
 
-    def rows(self, number: int) -> list[Row]:
+    def rows(self, number: int) -> list[EpochMetrics]:
         """The epochs of one model, from 0."""
         history = self.progress.history
         return [row for row in history if row.get("model", 1) == number + 1]
 
-    def best(self, number: int) -> Row:
+    def best(self, number: int) -> EpochMetrics:
         """The epoch of one model, from 0, with the lowest validation loss; the first of equals."""
         return min(self.rows(number), key=lambda row: row["val_loss"])
 
     def ended(self, number: int) -> str:
         """Why the training of one model, from 0, is over; empty while it is not."""
-        rows, patience, epochs = self.rows(number), self._flags["patience"], self._flags["epochs"]
+        rows, patience, epochs = self.rows(number), self._training.patience, self._training.epochs
         if rows and len(rows) - self.best(number)["epoch"] >= patience:
             return f"no better validation loss for {patience} epochs"
         return f"all {epochs} epochs done" if len(rows) >= epochs else ""
@@ -104,35 +107,35 @@ class Fitting:
     def _train(self, number: int) -> None:
         if self.ended(number):
             return
-        seed = self._flags["seed"] + number
+        seed = self._seed + number
         keras.utils.set_random_seed(seed)
         model = epilstm.build(self._config)
         if self._config.direct and self._config.units:
-            directions = pca.components(self._values, self._parts.train, self._config.bottleneck)
+            directions = pca.components(self._values, self._bins.train, self._config.bottleneck)
             start_from_components(model, directions)
-        carrying = Carrying(model, self._flags["batch_size"])
-        carrying.compile(
-            keras.optimizers.Adam(self._flags["learning_rate"], global_clipnorm=_CLIP), loss=MaskedMSE()
+        stateful = StatefulModel(model, self._training.batch_size)
+        stateful.compile(
+            keras.optimizers.Adam(self._training.learning_rate, global_clipnorm=_CLIP), loss=MaskedMSE()
         )  # fmt: skip
-        carrying.optimizer.build(carrying.trainable_variables)
+        stateful.optimizer.build(stateful.trainable_variables)
         if self._arrays is not None:
-            checkpoint.restore(carrying, self._arrays)
+            state.restore(stateful, self._arrays)
             self._arrays = None
-        validation = self._frames(self._parts.validation, 0)
+        validation = self._frames(self._bins.validation, 0)
         # Where frames begin in an epoch is a matter of seed and epoch, so that a resumed training has the same ones.
         rng = np.random.default_rng(seed)
-        skips = [int(rng.integers(self._config.frame)) for _ in range(self._flags["epochs"])]
+        skips = [int(rng.integers(self._config.frame)) for _ in range(self._training.epochs)]
         while not self.ended(number):
-            row = self._epoch(carrying, validation, skips[self.progress.epoch])
-            self._keep(carrying, row)
+            row = self._epoch(stateful, validation, skips[self.progress.epoch])
+            self._keep(stateful, row)
 
-    def _epoch(self, carrying: Carrying, validation: Frames, skip: int) -> Row:
-        epoch, epochs = self.progress.epoch, self._flags["epochs"]
-        rate = self._flags["learning_rate"] * (1 + math.cos(math.pi * epoch / epochs)) / 2
-        carrying.optimizer.learning_rate.assign(rate)
+    def _epoch(self, stateful: StatefulModel, validation: Frames, skip: int) -> EpochMetrics:
+        epoch, epochs = self.progress.epoch, self._training.epochs
+        rate = self._training.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        stateful.optimizer.learning_rate.assign(rate)
         began = time.perf_counter()
-        fitted = carrying.fit(
-            self._frames(self._parts.train, skip), validation_data=validation, initial_epoch=epoch, epochs=epoch + 1,
+        fitted = stateful.fit(
+            self._frames(self._bins.train, skip), validation_data=validation, initial_epoch=epoch, epochs=epoch + 1,
             shuffle=False, verbose=0,
         )  # fmt: skip
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
@@ -142,17 +145,17 @@ class Fitting:
             "epoch %d/%d%s: loss %.4g  val_loss %.4g", epoch + 1, epochs, self._of_model(), row["loss"], row["val_loss"]
         )
         seconds = round(time.perf_counter() - began, 2)
-        of_model = {"model": self.progress.member + 1} if self._flags["n_models"] > 1 else {}
+        of_model = {"model": self.progress.member + 1} if self._training.n_models > 1 else {}
         return {**of_model, "epoch": epoch + 1, **row, "learning_rate": rate, "seconds": seconds}
 
-    def _keep(self, carrying: Carrying, row: Row) -> None:
+    def _keep(self, stateful: StatefulModel, row: EpochMetrics) -> None:
         """Write the state after an epoch, in one step, and the log."""
         progress = self.progress
         progress.history.append(row)
         progress.seconds += row["seconds"]
         if row["val_loss"] < progress.best:
             progress.best, progress.best_epoch = row["val_loss"], progress.epoch
-            weights = [np.array(keras.ops.convert_to_numpy(variable)) for variable in carrying.model.weights]
+            weights = [np.array(keras.ops.convert_to_numpy(variable)) for variable in stateful.model.weights]
             self._best[progress.member :] = [weights]
         progress.epoch += 1
         best = {
@@ -160,8 +163,8 @@ class Fitting:
             for number, weights in enumerate(self._best)
             for place, array in enumerate(weights)
         }
-        checkpoint.save(self._flags["model_prefix"], carrying, progress, self._run, best)
-        write_log(self._flags["model_prefix"], progress.history)
+        state.save(self._prefix, stateful, progress, self._run, best)
+        write_log(self._prefix, progress.history)
 
     def _with(self, weights: Sequence[np.ndarray]) -> keras.Model:
         model = epilstm.build(self._config)
@@ -170,11 +173,11 @@ class Fitting:
 
     def _frames(self, stretches: Sequence[Stretch], skip: int) -> Frames:
         config = self._config
-        lanes = lay(stretches, self._tracks.stretches, self._flags["batch_size"], config.frame, skip)
+        lanes = lay(stretches, self._chromosomes, self._training.batch_size, config.frame, skip)
         return Frames(self._values, lanes, config.frame, config.look_ahead, config.mask)
 
     def _of_model(self) -> str:
-        number, several = self.progress.member + 1, self._flags["n_models"]
+        number, several = self.progress.member + 1, self._training.n_models
         return f" of model {number} of {several}" if several > 1 else ""
 
 
@@ -194,5 +197,5 @@ def start_from_components(model: keras.Model, directions: np.ndarray) -> None:
 
 def _numbered(arrays: dict[str, np.ndarray], beginning: str) -> list[np.ndarray]:
     """Arrays of a name and a number, in the order of the numbers."""
-    many = sum(name.startswith(beginning) for name in arrays)
-    return [arrays[f"{beginning}{place}"] for place in range(many)]
+    count = sum(name.startswith(beginning) for name in arrays)
+    return [arrays[f"{beginning}{number}"] for number in range(count)]

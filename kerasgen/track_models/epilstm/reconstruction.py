@@ -10,9 +10,9 @@ import numpy as np
 from db_ingest.errors import InputError
 from kerasgen.bundle import Bundle, load_model
 from kerasgen.database import Database
-from kerasgen.track_models.avocado.files import network_path
 from kerasgen.track_models.binned import Pair
-from kerasgen.track_models.epilstm.inputs import Inputs
+from kerasgen.track_models.ensemble import network_path
+from kerasgen.track_models.epilstm.reader import TrackReader
 from kerasgen.track_models.models import BINS_AT_ONCE, BinRange, TrackModel
 
 
@@ -20,7 +20,7 @@ class Reconstruction(TrackModel):
     """An Epi-LSTM, principal components or an ensemble, and the database whose tracks it gives back.
 
     Args:
-        found: the bundle.
+        trained: the bundle.
         database: holds the tracks that it was trained on, of any chromosomes.
         at_once: bins reconstructed in one go, at most.
 
@@ -29,26 +29,31 @@ class Reconstruction(TrackModel):
         InputError: a track is missing, or lies on a grid that does not fit.
     """
 
-    def __init__(self, found: Bundle, database: Database, at_once: int) -> None:
-        from kerasgen.track_models.epilstm.encoder import LANE_FRAMES, Coder
+    def __init__(self, trained: Bundle, database: Database, at_once: int) -> None:
+        from kerasgen.track_models.epilstm.encoder import LANE_FRAMES, Encoder
 
-        self._inputs = inputs = Inputs(found, database)
-        self.tracks: list[Pair] = [(track.dataset, track.attribute) for track in inputs.tracks]
+        self._reader = reader = TrackReader(trained, database)
+        self.tracks: list[Pair] = [(track.dataset, track.attribute) for track in reader.tracks]
         sizes = database.genome.size_by_name
         super().__init__(
-            str(found.prefix), found.config, sizes, inputs.bin, inputs.transformation, found.config.get("n_models", 1)
+            str(trained.prefix),
+            trained.config,
+            sizes,
+            reader.bin,
+            reader.transformation,
+            trained.config.get("n_models", 1),
         )
-        paths = [network_path(found.prefix, number) for number in range(self.n_models)]
+        paths = [network_path(trained.prefix, number) for number in range(self.n_models)]
         models = [load_model(path) for path in paths]
         # What is asked for may begin within a lane.
         longest = at_once + LANE_FRAMES * models[0].outputs[0].shape[1]
-        longest = min(longest, max(map(inputs.bins, inputs.chromosomes)))
-        self._coders = [Coder(model, inputs.normalisation, longest, reconstruct=True) for model in models]
+        longest = min(longest, max(map(reader.bins, reader.chromosomes)))
+        self._encoders = [Encoder(model, reader.normalisation, longest, reconstruct=True) for model in models]
 
     @property
     def chromosomes(self) -> list[str]:
         """Chromosomes that a track of the model has values on."""
-        return list(self._inputs.chromosomes)
+        return list(self._reader.chromosomes)
 
     @property
     def celltypes(self) -> list[str]:
@@ -74,31 +79,30 @@ class Reconstruction(TrackModel):
             )
         return [pair for pair in wanted if pair in self.tracks]
 
-    def impute(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
+    def impute(self, pairs: Sequence[Pair], bins: BinRange) -> np.ndarray:
         """Tracks as the model gives them back, ``(pairs, bins) float32``; of an ensemble, the mean.
 
         In the values that the model was trained on; NaN where none of its tracks has a value.
         """
-        return self._each(pairs, piece).mean(axis=0)
+        return self._each(pairs, bins).mean(axis=0)
 
-    def impute_with_std(self, pairs: Sequence[Pair], piece: BinRange) -> tuple[np.ndarray, np.ndarray]:
+    def impute_with_std(self, pairs: Sequence[Pair], bins: BinRange) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`impute` gives, and the standard deviation between the models, likewise."""
-        each = self._each(pairs, piece)
+        each = self._each(pairs, bins)
         return each.mean(axis=0), each.std(axis=0)
 
-    def _each(self, pairs: Sequence[Pair], piece: BinRange) -> np.ndarray:
-        """Of each model, ``(models, pairs, bins) float32``."""
+    def _each(self, pairs: Sequence[Pair], bins: BinRange) -> np.ndarray:
+        """What each model alone gives, ``(models, pairs, bins) float32``."""
         rows = [self.tracks.index(pair) for pair in pairs]
-        read = functools.partial(self._inputs.read, piece.chromosome)
-        bins = self._inputs.bins(piece.chromosome)
-        found = np.empty((self.n_models, len(pairs), piece.end - piece.first), np.float32)
-        for of_model, coder in zip(found, self._coders, strict=True):
-            for first, values in coder.run(read, bins, piece.first, piece.end):
-                low = first - piece.first
-                of_model[:, low : low + len(values)] = self._inputs.normalisation.undo(values)[rows]
-        return found
+        read = functools.partial(self._reader.read, bins.chromosome)
+        values = np.empty((self.n_models, len(pairs), bins.end - bins.first), np.float32)
+        for of_model, encoder in zip(values, self._encoders, strict=True):
+            for first, block in encoder.run(read, self._reader.bins(bins.chromosome), bins.first, bins.end):
+                low = first - bins.first
+                of_model[:, low : low + len(block)] = self._reader.normalisation.undo(block)[rows]
+        return values
 
 
-def open_imputer(found: Bundle, tdb_array: str | None) -> Reconstruction:
+def open_imputer(trained: Bundle, tdb_array: str | None) -> Reconstruction:
     """Open a bundle with the database that it reads: the one that it was trained on if none is named."""
-    return Reconstruction(found, Database(tdb_array or found.config["database"]["uri"]), BINS_AT_ONCE)
+    return Reconstruction(trained, Database(tdb_array or trained.config["database"]["uri"]), BINS_AT_ONCE)

@@ -12,10 +12,10 @@ from architectures.layers import alone
 from kerasgen.track_models.epilstm.frames import Lanes, take
 
 
-class Carrying(keras.Model):
+class StatefulModel(keras.Model):
     """Holds the states of a model's lanes between calls.
 
-    Takes a frame and ``(lanes, 1)`` what of the states to keep (0: a new piece begins), gives the reconstruction.
+    Takes a frame and ``(lanes, 1)`` what of the states to keep (0: a new section begins), gives the reconstruction.
 
     Args:
         model: what :func:`architectures.epilstm.build` made.
@@ -23,7 +23,7 @@ class Carrying(keras.Model):
     """
 
     def __init__(self, model: keras.Model, lanes: int) -> None:
-        super().__init__(name="carrying")
+        super().__init__(name="stateful")
         self.model = model
         self.carried = [
             self.add_weight(
@@ -51,7 +51,7 @@ class Frames(keras.utils.PyDataset):
     Args:
         values: ``(bins, tracks) float32``, normalised, NaN where there is no value.
         lanes: where the frames are.
-        frame, look_ahead, mask: of the model.
+        frame, look_ahead, mask: those of the model.
     """
 
     def __init__(self, values: np.ndarray, lanes: Lanes, frame: int, look_ahead: int, mask: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 from architectures import avocado
 from kerasgen.track_models.avocado import sampling
 from kerasgen.track_models.avocado.context import Context
-from kerasgen.track_models.avocado.genome import GenomeFactors
+from kerasgen.track_models.avocado.genome import GenomeFactors, draw_factors
 from kerasgen.track_models.avocado.network import Imputer, Trainer
 from kerasgen.track_models.avocado.sampling import Experiments
 from kerasgen.track_models.avocado.scales import guess, likeness, measure
@@ -115,14 +115,12 @@ def test_windows_over_many_runs_are_as_exact_as_a_direct_mean(rng: np.random.Gen
             assert row[6 * k] == pytest.approx(expected, abs=2e-4)
 
 
-def test_factors_drawn_some_rows_at_a_time_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kerasgen.track_models.avocado import genome
-
-    monkeypatch.setattr(genome, "_ROWS_AT_A_TIME", 64)
+def test_factors_drawn_some_rows_at_a_time_are_those_drawn_at_once() -> None:
     made = GenomeFactors(TWO, (3, 2, 1), np.random.default_rng(5))
-    rng = np.random.default_rng(5)
+    rng, other = np.random.default_rng(5), np.random.default_rng(5)
     for table in made.tables:
         np.testing.assert_array_equal(table, rng.uniform(-0.05, 0.05, table.shape).astype(np.float32))
+        np.testing.assert_array_equal(table, draw_factors(other, *table.shape, rows_at_once=64))
 
 
 def test_context_never_looks_at_the_track_asked_for(rng: np.random.Generator) -> None:
@@ -272,13 +270,13 @@ def test_imputing_is_the_network_called_plainly(factors: tuple, residual: bool, 
 @pytest.mark.parametrize("how", ["sequential", "permuted"])
 def test_a_pass_sees_each_bin_once(how: str) -> None:
     rng = np.random.default_rng(0)
-    seen = np.concatenate(list(islice(sampling._positions(1000, 100, how, rng), 10)))
+    seen = np.concatenate(list(islice(sampling.draw_positions(1000, 100, how, rng), 10)))
     assert sorted(seen) == list(range(1000))
     assert (list(seen) == list(range(1000))) == (how == "sequential")
 
 
 def test_random_positions_are_drawn_on_their_own() -> None:
-    first = next(sampling._positions(1000, 200, "random", np.random.default_rng(0)))
+    first = next(sampling.draw_positions(1000, 200, "random", np.random.default_rng(0)))
     assert len(np.unique(first)) < 200
     assert np.diff(np.sort(first)).max() > 5
 

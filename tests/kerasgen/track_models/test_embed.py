@@ -16,10 +16,9 @@ from db_ingest.writing import derived
 from kerasgen import embed
 from kerasgen.bundle import open_bundle
 from kerasgen.database import Database
-from kerasgen.track_models import embed as embedding
 from kerasgen.track_models.binned import from_arrays, from_database
-from kerasgen.track_models.epilstm import frames
-from kerasgen.track_models.epilstm.train import fit_pca, train_epilstm
+from kerasgen.track_models.epilstm.fit_pca import fit_pca
+from kerasgen.track_models.epilstm.train import train_epilstm
 
 CHROMS = {"train_chroms": ["grid"], "validation_chroms": ["other"]}
 
@@ -187,13 +186,23 @@ def test_gen_train_trains_an_epilstm_and_gen_embed_writes_its_codes(
 ) -> None:
     from kerasgen.cli import gen_embed, gen_train
 
-    monkeypatch.setattr(frames, "GAP_BINS", 20)
     uri, prefix = make_database(folder / "alone", simulated()), str(folder / "lstm")
     train = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--model_prefix", prefix, "--quiet"]
     assert gen_train.COMMAND.run([*train, "--hold_out", "E1:A"]) == 2
     assert "--hold_out is no flag of --architecture_spec epilstm" in capsys.readouterr().err
     settings = ["bottleneck=2", "units=4", "look_ahead=2", "frame=20"]
-    words = ["--transformation", "None", "--epochs", "1", "--batch_size", "8", "--model_params", *settings]
+    words = [
+        "--transformation",
+        "None",
+        "--epochs",
+        "1",
+        "--batch_size",
+        "8",
+        "--gap_bins",
+        "20",
+        "--model_params",
+        *settings,
+    ]
     assert gen_train.COMMAND.run([*train, *words]) == 0
     assert capsys.readouterr().out.startswith(f"{prefix}.keras: best of 1 epoch(s) is 1, validation loss ")
     words = ["--load_model_hdf5", f"{prefix}.keras", "--name", "codes", "--quiet"]
@@ -267,12 +276,12 @@ def test_a_model_of_windows_has_no_embedding(folder: Path, trained: Path) -> Non
 
 
 def test_blocks_of_a_chromosome_make_no_difference(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kerasgen.track_models.epilstm import encoder as coding
+    from kerasgen.track_models.epilstm import encoder
 
     uri, model = str(folder / "db"), str(folder / "pca.keras")
     embed(uri, load_model_hdf5=model, name="a")
-    monkeypatch.setattr(coding, "_MOST_LANES", 1)
-    monkeypatch.setattr(embedding, "_RUNS", 1000)
+    monkeypatch.setattr(encoder, "MOST_VALUES", 1)
+    monkeypatch.setattr("kerasgen.track_models.embed.BINS_AT_ONCE", 1000)
     embed(uri, load_model_hdf5=model, name="b", hdf5=str(folder / "b.h5"), bigwig_prefix=str(folder / "b"))
     np.testing.assert_allclose(stored(uri, "a", 3), stored(uri, "b", 3), atol=1e-6)
     with h5py.File(folder / "b.h5") as file:

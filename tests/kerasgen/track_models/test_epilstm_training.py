@@ -14,7 +14,9 @@ from kerasgen.bundle import open_bundle
 from kerasgen.database import Database
 from kerasgen.track_models.binned import BinnedTracks, Stretch, from_arrays, from_database
 from kerasgen.track_models.epilstm import frames
-from kerasgen.track_models.epilstm.frames import Normalisation
+from kerasgen.track_models.epilstm.bin_split import by_stretches
+from kerasgen.track_models.epilstm.normalisation import Normalisation
+from kerasgen.track_models.settings import GAP_BINS
 
 
 @pytest.fixture(scope="module")
@@ -27,24 +29,18 @@ def uri(arrays: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_database(tmp_path_factory.mktemp("embedding"), arrays)
 
 
-@pytest.fixture(scope="module")
-def small_split() -> pytest.MonkeyPatch:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "GAP_BINS", 20)
-        yield patch
-
-
 FLAGS = {
     "transformation": "None",
     "model_params": ["bottleneck=2", "units=8", "look_ahead=3", "frame=20"],
     "epochs": 3,
     "batch_size": 8,
     "seed": 4,
+    "gap_bins": 20,
 }
 
 
 @pytest.fixture(scope="module")
-def trained(uri: str, small_split: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kerasgen.track_models.epilstm.train import train_epilstm
 
     prefix = tmp_path_factory.mktemp("epilstm") / "model"
@@ -80,13 +76,13 @@ def test_a_track_without_a_value_to_train_on_is_refused_and_one_that_does_not_va
 
 def test_parts_of_one_chromosome_are_disjoint_with_gaps() -> None:
     tracks = from_arrays({("E1", "A"): np.zeros(10_000)})
-    parts = frames.by_stretches(tracks)
+    parts = by_stretches(tracks)
     (train,), (validation,), (test,) = parts.train, parts.validation, parts.test
     assert (train.first, validation.first, test.first, test.end) == (0, 7200, 8000, 10_000)
-    assert validation.first - train.end == test.first - validation.end == frames.GAP_BINS
+    assert validation.first - train.end == test.first - validation.end == GAP_BINS
     assert parts.to_json(25)["test"] == [["pilot", 200_000, 250_000]]
     with pytest.raises(InputError, match="too few to train, validate and test on"):
-        frames.by_stretches(from_arrays({("E1", "A"): np.zeros(1000)}))
+        by_stretches(from_arrays({("E1", "A"): np.zeros(1000)}))
 
 
 @pytest.mark.parametrize("skip", [0, 4])
@@ -143,8 +139,7 @@ def test_codes_do_not_depend_on_how_a_chromosome_is_cut(arrays: dict, reconstruc
     import keras
 
     from architectures import epilstm
-    from kerasgen.track_models.epilstm import encoder as coding
-    from kerasgen.track_models.epilstm.encoder import Coder
+    from kerasgen.track_models.epilstm.encoder import Encoder
 
     keras.utils.set_random_seed(2)
     model = epilstm.build(epilstm.Config(tracks=6, bottleneck=3, units=6, frame=10, look_ahead=4, direct=False))
@@ -152,12 +147,10 @@ def test_codes_do_not_depend_on_how_a_chromosome_is_cut(arrays: dict, reconstruc
     made = Normalisation.of(tracks, tracks.stretches)
 
     def run(most: int, warm_up: int, lane: int) -> np.ndarray:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(coding, "_MOST_LANES", most)
-            patch.setattr(coding, "WARM_UP_FRAMES", warm_up)
-            patch.setattr(coding, "LANE_FRAMES", lane)
-            coder = Coder(model, made, 2000, reconstruct=reconstruct)
-            blocks = list(coder.run(lambda low, high: tracks.values[:, low:high], 1990))
+        encoder = Encoder(
+            model, made, 2000, reconstruct=reconstruct, lane_frames=lane, warm_up_frames=warm_up, most_lanes=most
+        )
+        blocks = list(encoder.run(lambda low, high: tracks.values[:, low:high], 1990))
         assert [first for first, _ in blocks] == np.cumsum([0, *(len(b) for _, b in blocks[:-1])]).tolist()
         return np.concatenate([block for _, block in blocks])
 
@@ -183,11 +176,11 @@ def test_bins_without_any_value_have_no_code_and_others_have(uri: str, trained: 
 
 @pytest.mark.backend
 def test_training_is_better_than_principal_components_and_writes_a_bundle(
-    uri: str, trained: Path, small_split: pytest.MonkeyPatch, tmp_path: Path
+    uri: str, trained: Path, tmp_path: Path
 ) -> None:
-    from kerasgen.track_models.epilstm.train import fit_pca
+    from kerasgen.track_models.epilstm.fit_pca import fit_pca
 
-    explained = fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None")
+    explained = fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None", gap_bins=20)
     found = open_bundle(trained)
     assert found.config["r2"]["test"] > explained - 0.02
     assert open_bundle(tmp_path / "pca").config["r2"]["test"] == explained
@@ -203,9 +196,9 @@ def test_explained_variance_of_components_is_that_of_scikit_learn(uri: str, arra
     """The test chromosome is the last fifth; a missing value counts as the mean, and only known ones are scored."""
     from sklearn.metrics import r2_score
 
-    from kerasgen.track_models.epilstm.train import fit_pca
+    from kerasgen.track_models.epilstm.fit_pca import fit_pca
 
-    explained = fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None")
+    explained = fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None", gap_bins=20)
     bundle = open_bundle(tmp_path / "pca")
     made = Normalisation.from_json(bundle.config["normalisation"])
     test = np.nan_to_num(made.apply(tracks_of(arrays).values))[4800:]
@@ -216,9 +209,7 @@ def test_explained_variance_of_components_is_that_of_scikit_learn(uri: str, arra
 
 
 @pytest.mark.backend
-def test_the_same_seed_gives_the_same_model_and_another_another(
-    uri: str, trained: Path, small_split: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_model_and_another_another(uri: str, trained: Path, tmp_path: Path) -> None:
     from kerasgen.track_models.epilstm.train import train_epilstm
 
     again = train_epilstm(uri, str(tmp_path / "again"), **FLAGS)
@@ -238,9 +229,9 @@ def test_the_same_seed_gives_the_same_model_and_another_another(
         ({"celltypes": ["E9"]}, "no cell type 'E9'"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
         ({"n_models": 0}, "--n_models 0: expected 1 or more"),
-        ({"learning_rate": 0.0}, "above 0"),
+        ({"learning_rate": 0.0}, "--learning_rate 0: expected more than 0"),
         ({"validation_chroms": ["chr1"]}, "--validation_chroms chr1: not in the genome"),
-        ({"transformation": "log"}, "transformation 'log'"),
+        ({"transformation": "log"}, "--transformation log: expected one of arcsinh, None"),
     ],
 )
 def test_wrong_flags_of_training_are_refused_and_nothing_is_written(
@@ -254,7 +245,8 @@ def test_wrong_flags_of_training_are_refused_and_nothing_is_written(
 
 
 def test_an_earlier_bundle_is_not_overwritten_silently(uri: str, trained: Path) -> None:
-    from kerasgen.track_models.epilstm.train import fit_pca, train_epilstm
+    from kerasgen.track_models.epilstm.fit_pca import fit_pca
+    from kerasgen.track_models.epilstm.train import train_epilstm
 
     for train in (lambda: train_epilstm(uri, str(trained), **FLAGS), lambda: fit_pca(uri, str(trained), 2)):
         with pytest.raises(InputError, match="exists; --overwrite replaces it"):
@@ -270,9 +262,7 @@ def test_an_earlier_bundle_is_not_overwritten_silently(uri: str, trained: Path) 
         ["units=0", "look_ahead=0"],
     ],
 )
-def test_every_kind_of_model_trains_and_gives_codes(
-    uri: str, params: list[str], small_split: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_kind_of_model_trains_and_gives_codes(uri: str, params: list[str], tmp_path: Path) -> None:
     from kerasgen.track_models.epilstm.positions import Codes
     from kerasgen.track_models.epilstm.train import train_epilstm
 
@@ -287,7 +277,7 @@ def test_every_kind_of_model_trains_and_gives_codes(
 
 
 def test_a_bottleneck_that_compresses_nothing_is_warned_of(
-    uri: str, small_split: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from kerasgen.track_models.epilstm.train import train_epilstm
 
@@ -299,9 +289,7 @@ def test_a_bottleneck_that_compresses_nothing_is_warned_of(
     assert "compresses nothing" not in caplog.text
 
 
-def test_training_ends_when_it_no_longer_gets_better_and_keeps_the_best(
-    uri: str, small_split: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_training_ends_when_it_no_longer_gets_better_and_keeps_the_best(uri: str, tmp_path: Path) -> None:
     from kerasgen.track_models.epilstm.evaluation import r_squared
     from kerasgen.track_models.epilstm.train import train_epilstm
 
@@ -312,7 +300,7 @@ def test_training_ends_when_it_no_longer_gets_better_and_keeps_the_best(
     found = open_bundle(tmp_path / "model")
     with Database(uri) as database:
         tracks = from_database(database, transformation="None")
-    parts = frames.by_stretches(tracks)
+    parts = by_stretches(tracks, 20)
     made = Normalisation.from_json(found.config["normalisation"])
     assert r_squared(found.load_model(), made, tracks, parts.validation) == pytest.approx(
         found.config["r2"]["validation"], abs=1e-6

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
-from kerasgen.track_models import impute as imputing
-from kerasgen.track_models.impute import ImputationResult, _write_all
+from kerasgen.track_models.bigwigs import WrittenBigWigs, write_bigwigs
 from kerasgen.track_models.models import BinRange, parse_region
 
 SIZES = {"chr1": 1_010, "chr10": 500}
@@ -37,27 +36,24 @@ def model(rng: np.random.Generator) -> Model:
     return Model({name: rng.normal(1, 2, (2, -(-size // 25))).astype(np.float32) for name, size in SIZES.items()})
 
 
-def written(model: Model, folder: Path, pieces: list[BinRange], **how) -> tuple[ImputationResult, list[dict]]:
+def written(model: Model, folder: Path, ranges: list[BinRange], **how) -> tuple[WrittenBigWigs, list[dict]]:
     """Write both tracks; gives what each base then holds."""
-    result = ImputationResult([], [], {}, [], [], None)
-    how = {"keep_arcsinh": False, "std": False, "judge": None, **how}
-    _write_all(model, PAIRS, pieces, folder, result, **how)  # type: ignore[arg-type]
-    found = []
-    for path in result.bigwigs:
+    result = write_bigwigs(model, PAIRS, ranges, folder, **how)  # type: ignore[arg-type]
+    bases = []
+    for path in result.paths:
         with pyBigWig.open(str(path)) as file:
-            found.append({name: file.values(name, 0, size, numpy=True) for name, size in file.chroms().items()})
-    return result, found
+            bases.append({name: file.values(name, 0, size, numpy=True) for name, size in file.chroms().items()})
+    return result, bases
 
 
 ALL = [BinRange("chr1", 0, 41), BinRange("chr10", 0, 20)]
 
 
 @pytest.mark.parametrize("block", [7, 240_000])
-def test_every_base_has_the_value_of_its_bin_and_gaps_have_none(model, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(imputing, "BINS_AT_ONCE", block)
+def test_every_base_has_the_value_of_its_bin_and_gaps_have_none(model, tmp_path, block):
     model.values["chr1"][0, [0, 5, 6, 40]] = np.nan
     model.values["chr10"][0, :] = np.nan
-    _, found = written(model, tmp_path, ALL, keep_arcsinh=True)
+    _, found = written(model, tmp_path, ALL, keep_arcsinh=True, at_once=block)
     for row, bases in enumerate(found):
         for name, size in SIZES.items():
             np.testing.assert_array_equal(bases[name], np.repeat(model.values[name][row], 25)[:size])
@@ -65,7 +61,7 @@ def test_every_base_has_the_value_of_its_bin_and_gaps_have_none(model, tmp_path,
 
 def test_arcsinh_is_undone_and_what_is_then_below_zero_is_zero_and_counted(model, tmp_path):
     result, found = written(model, tmp_path, ALL)
-    for row, (path, bases) in enumerate(zip(result.bigwigs, found, strict=True)):
+    for row, (path, bases) in enumerate(zip(result.paths, found, strict=True)):
         plain = {name: np.sinh(values[row].astype(np.float64)) for name, values in model.values.items()}
         for name, size in SIZES.items():
             np.testing.assert_allclose(bases[name], np.repeat(np.maximum(plain[name], 0), 25)[:size], rtol=1e-6)

@@ -12,12 +12,14 @@ from small_tracks import ASSAYS, BIN, BINS, CELLTYPES, EMPTY, SIZE, make_databas
 from db_ingest.errors import InputError
 from db_ingest.upkeep.edit import drop
 from kerasgen.bundle import load_model, open_bundle
-from kerasgen.track_models import impute as imputing
+from kerasgen.database import Database
+from kerasgen.track_models.bigwigs import write_bigwigs
 from kerasgen.track_models.binned import from_arrays
-from kerasgen.track_models.epilstm import frames
 from kerasgen.track_models.epilstm.evaluation import reconstructions
-from kerasgen.track_models.epilstm.frames import Normalisation
-from kerasgen.track_models.epilstm.train import fit_pca, train_epilstm
+from kerasgen.track_models.epilstm.fit_pca import fit_pca
+from kerasgen.track_models.epilstm.normalisation import Normalisation
+from kerasgen.track_models.epilstm.reconstruction import Reconstruction
+from kerasgen.track_models.epilstm.train import train_epilstm
 from kerasgen.track_models.impute import impute
 
 
@@ -27,10 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reconstruction")
     uri = make_database(folder, simulated())
     settings = ["bottleneck=2", "units=6", "look_ahead=2", "frame=20"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "GAP_BINS", 20)
-        train_epilstm(uri, str(folder / "m"), model_params=settings, epochs=1, batch_size=8, n_models=2)
-        fit_pca(uri, str(folder / "pca"), 6, transformation="None")
+    train_epilstm(uri, str(folder / "m"), model_params=settings, epochs=1, batch_size=8, n_models=2, gap_bins=20)
+    fit_pca(uri, str(folder / "pca"), 6, transformation="None", gap_bins=20)
     return folder
 
 
@@ -54,11 +54,14 @@ def bins_of(path: Path) -> np.ndarray:
 
 @pytest.mark.backend
 def test_all_tracks_are_written_as_the_models_give_them_back(
-    folder: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(imputing, "BINS_AT_ONCE", 1111)
-    result = impute(str(folder / "m"), all_tracks=True, out_dir=str(tmp_path), keep_arcsinh=True, std=True)
-    assert len(result.bigwigs) == 2 * len(CELLTYPES) * len(ASSAYS)
+    trained = open_bundle(folder / "m")
+    with Database(trained.config["database"]["uri"]) as database:
+        model = Reconstruction(trained, database, 1111)
+        ranges = model.ranges(None, None, None, None)
+        written = write_bigwigs(model, model.tracks, ranges, tmp_path, keep_arcsinh=True, std=True, at_once=1111)
+    assert len(written.paths) == 2 * len(CELLTYPES) * len(ASSAYS)
     for number, (celltype, assay) in enumerate((c, a) for c in CELLTYPES for a in ASSAYS):
         mean = bins_of(tmp_path / f"{celltype}.{assay}.bigwig")
         np.testing.assert_allclose(mean, expected[:, number].mean(axis=0), atol=1e-4)
@@ -117,9 +120,7 @@ def test_one_model_has_no_spread(folder: Path, tmp_path: Path) -> None:
 def test_a_pair_that_the_model_has_no_track_of_is_refused_only_where_it_is_named(tmp_path: Path) -> None:
     uri = make_database(tmp_path / "own", simulated())
     drop(uri, attribute="B", dataset="E2")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "GAP_BINS", 20)
-        fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None")
+    fit_pca(uri, str(tmp_path / "pca"), 2, transformation="None", gap_bins=20)
     with pytest.raises(InputError, match="pca: gives back the tracks that it was trained on; E2:B is none of them"):
         impute(str(tmp_path / "pca"), celltype=["E2"], assay=["A", "B"], out_dir=str(tmp_path / "out"))
     result = impute(str(tmp_path / "pca"), assay=["B"], out_dir=str(tmp_path / "out"))

@@ -22,12 +22,12 @@ from kerasgen.bundle import load_model, open_bundle
 from kerasgen.track_models.avocado.model import Avocado
 from kerasgen.track_models.avocado.train import train_avocado
 from kerasgen.track_models.binned import from_arrays
-from kerasgen.track_models.chromosomes import Learned
-from kerasgen.track_models.epilstm import frames
-from kerasgen.track_models.epilstm.frames import Normalisation
-from kerasgen.track_models.epilstm.loop import Fitting
+from kerasgen.track_models.chromosomes import ChromosomeState
+from kerasgen.track_models.epilstm.bin_split import by_stretches
+from kerasgen.track_models.epilstm.loop import EpilstmLoop
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 from kerasgen.track_models.epilstm.train import train_epilstm
-from kerasgen.training import state as checkpoint
+from kerasgen.training import state
 
 FLAGS = {
     "transformation": "None",
@@ -36,6 +36,7 @@ FLAGS = {
     "batch_size": 8,
     "seed": 4,
     "n_models": 2,
+    "gap_bins": 20,
 }
 AVOCADO = {
     "train_chroms": ["chr1"],
@@ -59,14 +60,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_database(tmp_path_factory.mktemp("resuming"), simulated())
 
 
-@pytest.fixture(autouse=True)
-def _small_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "GAP_BINS", 20)
-
-
 def keeping_states(monkeypatch: pytest.MonkeyPatch, folder: Path, dies: tuple[int, int, str] | None = None) -> Path:
     """Copy the last state written to a file; with ``dies``, end at that member and epoch before or after writing."""
-    real, copy = checkpoint.save, folder / "last.npz"
+    real, copy = state.save, folder / "last.npz"
 
     def save(prefix, model, progress, run, more=None):
         now = dies is not None and (progress.member, progress.epoch) == dies[:2]
@@ -77,7 +73,7 @@ def keeping_states(monkeypatch: pytest.MonkeyPatch, folder: Path, dies: tuple[in
         if now:
             raise Killed
 
-    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(state, "save", save)
     return copy
 
 
@@ -98,7 +94,6 @@ def whole(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ensemble trained without interruption, and its last state."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "GAP_BINS", 20)
         keeping_states(patch, folder)
         train_epilstm(uri, str(folder / "m"), **FLAGS)
     return folder / "m"
@@ -131,8 +126,7 @@ def test_interrupted_epilstm_ends_with_the_same_weights_optimizer_and_history(
 @pytest.mark.slow
 @pytest.mark.backend
 def test_killed_command_goes_on(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "GAP_BINS", 400)
-    alone = {**FLAGS, "seed": 1234, "n_models": 1, "epochs": 10, "patience": 10}
+    alone = {**FLAGS, "seed": 1234, "n_models": 1, "epochs": 10, "patience": 10, "gap_bins": 400}
     train_epilstm(uri, str(tmp_path / "whole"), **alone)
     flags = ["--model_params", *FLAGS["model_params"], "--transformation", "None", "--epochs", "10", "--patience", "10"]
     words = [sys.executable, "-m", "kerasgen.cli.gen_train", "--architecture_spec", "epilstm", "--tdb_array", uri,
@@ -144,7 +138,7 @@ def test_killed_command_goes_on(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 1 <= checkpoint.load(tmp_path / "cut")[0].epoch < 10
+    assert 1 <= state.load(tmp_path / "cut")[0].epoch < 10
     done = subprocess.run(
         [*words, str(tmp_path / "cut"), "--resume"], check=True, env=environment, capture_output=True, text=True
     )
@@ -175,7 +169,7 @@ def test_explained_variance_is_that_of_the_mean_reconstruction(whole: Path) -> N
     tracks = from_arrays(simulated(), transformation="None")
     made = Normalisation.from_json(found["normalisation"])
     models = [load_model(f"{whole}.{ending}") for ending in ("keras", "model2.keras")]
-    (test,) = frames.by_stretches(tracks).test
+    (test,) = by_stretches(tracks, 20).test
     each = [
         np.concatenate([values[number] for _, values in reconstructions(models, made, tracks, [test])], axis=1)
         for number in range(2)
@@ -233,7 +227,7 @@ def test_interrupted_training_says_how_to_go_on_if_there_is_a_state(
 ) -> None:
     way = "interrupted; the same command with --resume goes on"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Fitting, "_epoch", interrupted)
+        patch.setattr(EpilstmLoop, "_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_epilstm(uri, str(tmp_path / "m"), **FLAGS)
     monkeypatch.setattr("kerasgen.track_models.epilstm.loop.write_log", interrupted)
@@ -266,14 +260,14 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def dying(patch: pytest.MonkeyPatch, step: str, when: str) -> None:
     """End a training at the first note of a step, before or after it is written."""
-    real = getattr(Learned, step)
+    real = getattr(ChromosomeState, step)
 
-    def note(self: Learned, *what: object) -> None:
+    def note(self: ChromosomeState, *what: object) -> None:
         if when == "after":
             real(self, *what)
         raise Killed
 
-    patch.setattr(Learned, step, note)
+    patch.setattr(ChromosomeState, step, note)
 
 
 @pytest.fixture(scope="module")
@@ -353,9 +347,9 @@ def test_avocado_that_is_killed_when_all_files_have_moved_is_complete_when_resum
             raise Killed
         real(final)  # type: ignore[arg-type]
 
-    real = checkpoint.discard
+    real = state.discard
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "discard", killed)
+        patch.setattr(state, "discard", killed)
         with pytest.raises(Killed):
             train_avocado(genome, str(prefix), **AVOCADO)
     train_avocado(genome, str(prefix), resume=True, **AVOCADO)

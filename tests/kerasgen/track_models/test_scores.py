@@ -16,9 +16,12 @@ from scipy import stats
 from sklearn.metrics import mean_squared_error
 
 from db_ingest.errors import InputError, MissingFileError
+from db_ingest.layout.genome import Genome
+from kerasgen.track_models.annotation import annotated_bins
 from kerasgen.track_models.binned import Stretch
-from kerasgen.track_models.scores import MEASURES, annotated_bins, baselines, score
+from kerasgen.track_models.scores import MEASURES, baselines, score
 
+GENOME = Genome(("chr1", "chr2", "chrUn"), (10_000, 2_000, 90))
 STRETCHES = (Stretch("chr1", 0, 0, 400), Stretch("chr2", 0, 400, 480))
 GENES = "chr1\t2500\t3000\tA\t0\t+\nchr1\t2499\t3001\tB\t0\t-\nchr2\t30\t60\tC\t0\t+\nchrUn\t1\t5\tD\t0\t-\n"
 
@@ -62,7 +65,7 @@ def test_bins_of_genes_and_promoters_are_those_counted_by_hand(tmp_path, packed)
     path = tmp_path / ("genes.bed.gz" if packed else "genes.bed")
     path.write_bytes(gzip.compress(GENES.encode()) if packed else GENES.encode())
     (tmp_path / "enh.bed").write_text("track name=x\nchr2\t0\t25\nchr2\t24\t26\nchr2\t1900\t9000\n")
-    found = annotated_bins(STRETCHES, 25, genes=str(path), enhancers=str(tmp_path / "enh.bed"))
+    found = annotated_bins(STRETCHES, 25, GENOME, genes=str(path), enhancers=str(tmp_path / "enh.bed"))
     gene, prom, enh = (np.zeros(480) for _ in range(3))
     gene[100:120] += 1
     gene[99:121] += 1
@@ -85,8 +88,19 @@ def test_gtf_gives_the_same_as_bed(tmp_path):
         name, start, end, label, _, strand = line.split("\t")
         lines.append(f"{name}\tx\tgene\t{int(start) + 1}\t{end}\t.\t{strand}\t.\t{label}\n")
     (tmp_path / "g.gtf").write_text("".join(lines))
-    first, second = (annotated_bins(STRETCHES, 25, genes=str(tmp_path / name)) for name in ("g.bed", "g.gtf"))
+    first, second = (annotated_bins(STRETCHES, 25, GENOME, genes=str(tmp_path / name)) for name in ("g.bed", "g.gtf"))
     assert first.keys() == second.keys() == {"prom", "gene"}
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_chromosomes_of_annotation_go_by_other_names_too(tmp_path):
+    (tmp_path / "g.bed").write_text(GENES)
+    (tmp_path / "plain.bed").write_text(GENES.replace("chr", ""))
+    first, second = (
+        annotated_bins(STRETCHES, 25, GENOME, genes=str(tmp_path / name)) for name in ("g.bed", "plain.bed")
+    )
+    assert first["gene"].any()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 
@@ -105,19 +119,21 @@ def test_scores_in_regions_count_a_bin_as_often_as_it_is_annotated(tracks):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("chr1\t5\n", r"g\.bed:1: expected a line of BED, tab separated, got 'chr1 5'"),
-        ("chr1\t5\t9\tA\t0\n", r"g\.bed:1: strand is '\.'; expected \+ or -"),
-        ("# x\nchr1\t9\t9\tA\t0\t+\n", r"g\.bed:2: 9-9: expected a start"),
-        ("chr7\t5\t9\tA\t0\t+\n", r"g\.bed: no interval on chr1, chr2; it has chr7"),
-        ("", r"g\.bed: no interval on chr1, chr2; it has none"),
+        ("chr1\t5\n", r"g\.bed:1: 2 column\(s\); expected at least three"),
+        ("chr1\tx\t9\tA\t0\t+\n", r"g\.bed:1: start \(column 2\) is 'x'; expected a whole number"),
+        ("chr1\t5\t9\tA\t0\n", r"g\.bed:1: chr1 5 9, strand '\.': expected \+ or - in column 6"),
+        ("# x\nchr1\t9\t9\tA\t0\t+\n", r"g\.bed:2: chr1 9 9, strand '\+': expected a start of 0 or more"),
+        ("chrUn\t5\t9\tA\t0\t+\n", r"g\.bed: no interval on chr1, chr2"),
+        ("chr7\t5\t9\tA\t0\t+\n", r"g\.bed: no chromosome in common with the genome; the file has chr7"),
+        ("", r"g\.bed: .*empty"),
     ],
 )
 def test_broken_annotation_is_refused_with_its_line(tmp_path, text, says):
     (tmp_path / "g.bed").write_text(text)
     with pytest.raises(InputError, match=says):
-        annotated_bins(STRETCHES, 25, genes=str(tmp_path / "g.bed"))
+        annotated_bins(STRETCHES, 25, GENOME, genes=str(tmp_path / "g.bed"))
     with pytest.raises(MissingFileError, match="no such file; expected BED"):
-        annotated_bins(STRETCHES, 25, enhancers=str(tmp_path / "none"))
+        annotated_bins(STRETCHES, 25, GENOME, enhancers=str(tmp_path / "none"))
 
 
 def test_baselines_are_those_taken_by_hand_and_never_read_the_track_itself():
@@ -170,9 +186,9 @@ def test_every_plot_is_written_whatever_is_missing(tmp_path, rng):
     drawn = [plots.draw_embeddings(tmp_path / "e.png", "title", [few, one, many])]
     gap = np.where(np.arange(60) < 9, np.nan, rng.random(60))
     rows = [
-        plots.Row("observed", gap, "#333333"),
-        plots.Row("imputed", rng.random(60), "#1f5fa8", std=np.full(60, 0.1)),
-        plots.Row("nothing", np.full(60, np.nan), "#c0504d"),
+        plots.BrowserTrack("observed", gap, "#333333"),
+        plots.BrowserTrack("imputed", rng.random(60), "#1f5fa8", std=np.full(60, 0.1)),
+        plots.BrowserTrack("nothing", np.full(60, np.nan), "#c0504d"),
     ]
     drawn.append(plots.draw_browser(tmp_path / "b.png", "title", "chr1", 1_000_000, 25, rows))
     measures = {"mse_global": 0.1, "mse_1obs": math.nan, "pearson": 0.7}

@@ -9,30 +9,30 @@ from db_ingest.layout.catalogue import Track
 from kerasgen.bundle import Bundle
 from kerasgen.database import Database
 from kerasgen.track_models.binned import stored_transformation
-from kerasgen.track_models.epilstm.frames import Normalisation
+from kerasgen.track_models.epilstm.normalisation import Normalisation
 
 
-class Inputs:
+class TrackReader:
     """What an Epi-LSTM, or principal components, read of a database.
 
     Args:
-        found: the bundle.
+        trained: the bundle.
         database: holds the tracks that it was trained on, of any chromosomes.
 
     Attributes:
         tracks: in the model's order.
-        bin: bp a bin.
+        bin: bp per bin.
         transformation: ``"arcsinh"`` or ``"None"``: what values have been through when the model gets them.
-        normalisation: of the tracks.
+        normalisation: that of the tracks.
         chromosomes: those that a track has values on.
 
     Raises:
         InputError: a track is missing, or lies on a grid that does not fit.
     """
 
-    def __init__(self, found: Bundle, database: Database) -> None:
-        config = found.config
-        self._database, self._model = database, found.model_path
+    def __init__(self, trained: Bundle, database: Database) -> None:
+        config = trained.config
+        self._database, self._model = database, trained.model_path
         self.bin: int = config["bin"]
         self.transformation: str = config["transformation"]
         self.normalisation = Normalisation.from_json(config["normalisation"])
