@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from db_ingest.errors import InputError
-from db_ingest.formats.text.table import Table, read_table
+from db_ingest.formats.text.table import TextTable, read_table
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import shorten_names
 
@@ -109,7 +109,7 @@ class _Anchor(NamedTuple):
     end: np.ndarray
 
 
-def _anchor(table: Table, naming: Naming, layout: ElementLayout, suffix: str) -> _Anchor:
+def _anchor(table: TextTable, naming: Naming, layout: ElementLayout, suffix: str) -> _Anchor:
     chromosome, start, end = (layout.columns[what + suffix] for what in ("chromosome", "start", "end"))
     return _Anchor(
         suffix,
@@ -120,7 +120,7 @@ def _anchor(table: Table, naming: Naming, layout: ElementLayout, suffix: str) ->
     )
 
 
-def _require_on_genome(table: Table, naming: Naming, rows: np.ndarray, anchor: _Anchor) -> None:
+def _require_on_genome(table: TextTable, naming: Naming, rows: np.ndarray, anchor: _Anchor) -> None:
     """Raise :class:`InputError` at the first row whose anchor does not lie on a chromosome of the genome."""
     unknown = rows[anchor.chromosome[rows] < 0]
     if len(unknown):
@@ -139,7 +139,7 @@ def _require_on_genome(table: Table, naming: Naming, rows: np.ndarray, anchor: _
             table.refuse(row, f"{place}: {message.format(size=sizes[row])}")
 
 
-def _header(table: Table) -> list[str] | None:
+def _header(table: TextTable) -> list[str] | None:
     """Names of the columns: those of the first line, or of a comment before it that has as many and some known ones."""
     if table.header is not None:
         return table.header
@@ -150,7 +150,7 @@ def _header(table: Table) -> list[str] | None:
     return None
 
 
-def _layout(table: Table, header: list[str] | None, layout: str, label_column: str | None) -> ElementLayout:
+def _layout(table: TextTable, header: list[str] | None, layout: str, label_column: str | None) -> ElementLayout:
     names = [] if header is None else [name.lstrip("#").strip().lower() for name in header]
     single, double = _named(names), _named(names, "1") | _named(names, "2")
     if layout == "auto":
@@ -185,7 +185,7 @@ def _named(names: Sequence[str], suffix: str = "") -> dict[str, int]:
     return places
 
 
-def _label_place(table: Table, header: list[str] | None, label_column: str | None) -> tuple[int, str]:
+def _label_place(table: TextTable, header: list[str] | None, label_column: str | None) -> tuple[int, str]:
     wanted = _LABEL if label_column is None else str(label_column)
     names = [] if header is None else [name.lstrip("#").strip() for name in header]
     if wanted in names:
