@@ -147,10 +147,8 @@ class EventCounter(ByBase):
         keys = np.empty(n * (1 + intervals), np.uint32)
         rows = np.empty((n * (1 + intervals), 1), np.uint32)
         place = (self._sizes, self._first, self._stretches, self._reach)
-        # A base is an interval of length 1.
-        end, length = (batch.start, 1) if batch.end is None else (batch.end, 0)
         kept, bad = _file_events(
-            batch.chromosome, batch.start, end, length, channel, *place, keys, rows, self._begun, tally
+            batch.chromosome, batch.start, batch.end, channel, *place, keys, rows, self._begun, tally
         )
         if bad != _GOOD:
             size = self._sizes[batch.chromosome[bad]]
@@ -190,8 +188,7 @@ def layers(takes: Sequence[Iterable[int]], kinds: int) -> list[np.ndarray]:
 def _file_events(
     chromosome: np.ndarray,
     start: np.ndarray,
-    end: np.ndarray,
-    length: int,
+    end: np.ndarray | None,
     channel: np.ndarray,
     sizes: np.ndarray,
     first: np.ndarray,
@@ -202,14 +199,19 @@ def _file_events(
     begun: np.ndarray,
     tally: np.ndarray,
 ) -> tuple[int, int]:
-    """File events ``[start, end + length)``: of length 1 as bases, one row each, else where they begin and end."""
+    """File events: bases, one row each, where ``end`` is None; else intervals, where they begin and where they end."""
     kept = 0
     for i in range(len(start)):
         place = chromosome[i]
         if place < 0:
             tally[0] += 1
             continue
-        begin, stop = start[i], end[i] + length
+        begin = start[i]
+        # Each of the two kinds is compiled for itself, without the other's branch.
+        if end is None:  # noqa: SIM108
+            stop = begin + 1
+        else:
+            stop = end[i]
         if begin < -reach or stop > sizes[place] + reach or (begin >= stop and reach == 0):
             return kept, i
         begin = begin if begin > 0 else 0
@@ -222,7 +224,7 @@ def _file_events(
         base = channel[i] * stretches + first[place]
         keys[kept] = base + (begin >> _STRETCH_BITS)
         rows[kept, 0] = begin & _OFFSET
-        if length:
+        if end is None:
             kept += 1
             continue
         begun[keys[kept]] += 1
