@@ -56,7 +56,7 @@ def test_report_ends_with_what_limits(database, simulated, capsys) -> None:
 
 
 def test_bad_flags_are_refused(database, simulated) -> None:
-    with pytest.raises(InputError, match="--seconds: expected more than 0"):
+    with pytest.raises(InputError, match="--seconds 0: expected more than 0"):
         bench_loader(**{**flags(database, simulated), "seconds": 0})
     with pytest.raises(InputError, match="--bed_regions"):
         bench_loader(**{**flags(database, simulated), "bed_regions": None})
