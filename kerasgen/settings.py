@@ -216,7 +216,12 @@ class Regions(Settings):
     ] = "summit"
     bed_regions_jitter: Annotated[
         int,
-        Setting("number of centres drawn per region with --bed_regions_center random", unit="centres", group="regions"),
+        Setting(
+            "number of centres drawn per region with --bed_regions_center random",
+            unit="centres",
+            group="regions",
+            least=1,
+        ),
     ] = 1
     bed_regions_stranded: Annotated[
         bool,
@@ -232,6 +237,7 @@ class Regions(Settings):
             "with --upsample_by peak: largest distance by which a centre is moved either way, anew each epoch",
             unit="bp",
             group="regions",
+            least=0,
         ),
     ] = 0
     tdb_partition_attribute_for_upsample: Annotated[
@@ -291,8 +297,6 @@ class Regions(Settings):
                 "--bed_regions_jitter is the number of centres drawn per region with --bed_regions_center random; "
                 "--jitter moves centres by up to so many bp"
             )
-        if self.bed_regions_jitter < 1 or self.jitter < 0:
-            raise InputError("--bed_regions_jitter: expected 1 or more; --jitter: 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
