@@ -6,13 +6,16 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from db_ingest import storage
 from db_ingest.cores import cores
-from db_ingest.formats.bigwig_writer import BigWigWriter
 from db_ingest.layout.genome import Genome
+
+if TYPE_CHECKING:
+    from db_ingest.formats.bigwig_writer import BigWigWriter
 
 Read = Callable[[int, int], np.ndarray]
 """``(first, last) -> (last - first, length, tracks)``: values of windows by their number, in genome direction."""
@@ -44,6 +47,8 @@ def write_bigwigs(
         read: gives windows that are consecutive by number; a base without a value is NaN.
         at_a_time: values in memory, counted once for those that are laid and once for those that are read.
     """
+    from db_ingest.formats.bigwig_writer import BigWigWriter
+
     sizes = dict(zip(genome.names, genome.sizes, strict=True))
     most = max(1, at_a_time // (length * len(paths)))
     threads = max(1, cores() // len(paths))
