@@ -32,12 +32,3 @@ COMMAND = Command(
         "second than are shown here never waits for data."
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

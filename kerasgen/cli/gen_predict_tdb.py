@@ -26,12 +26,3 @@ COMMAND = Command(
         "example: gen_predict_tdb --load_model_hdf5 out/model.keras --predictions_and_labels_hdf5 out/model"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

@@ -23,12 +23,3 @@ COMMAND = Command(
     report=_report,
     epilog="example: gen_report --model_prefix out/model --scores out/scores.json --outf out/report.html",
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

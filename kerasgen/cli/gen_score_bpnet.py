@@ -39,12 +39,3 @@ COMMAND = Command(
     report=_report,
     epilog="example: gen_score_bpnet --predictions out/model.predictions --outf out/scores --label_min_to_score 3",
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

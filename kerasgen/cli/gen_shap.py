@@ -30,12 +30,3 @@ COMMAND = Command(
         "example: gen_shap --load_model_hdf5 out/model.keras --out_prefix out/model --bed_regions peaks.narrowPeak"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

@@ -26,12 +26,3 @@ COMMAND = Command(
         "--tiledb_metadata sim/samples.tsv --attribute_config encode_pipeline"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

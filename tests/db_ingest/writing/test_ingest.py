@@ -878,7 +878,7 @@ def test_killed_ingest_leaves_a_readable_catalogue_or_none_and_the_next_run_comp
     arguments["attribute_config_file"] = str(inputs.types(signal="bigwig", peaks="bed_summit_from_last_col"))
     words = ["--tdb_array", uri, *(f"--{name}={value}" for name, value in arguments.items())]
     with subprocess.Popen(
-        [sys.executable, "-c", "from db_ingest.cli.gen_ingest import main; main()", *words],
+        [sys.executable, "-c", "import sys; from db_ingest.cli.gen_ingest import main; sys.exit(main())", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
