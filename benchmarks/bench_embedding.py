@@ -20,6 +20,9 @@ import numpy as np
 TRACKS, BIN = 20, 25
 
 
+EMBED = "import sys; from kerasgen.cli.gen_embed import COMMAND; sys.exit(COMMAND.run())"
+
+
 def make(folder: Path, bins: int) -> str:
     """Write the tracks and ingest them; returns the database."""
     from db_ingest import ingest
@@ -95,7 +98,7 @@ def main() -> None:
         with Database(uri) as database:
             values = from_database(database, transformation="None").values
         coder = Encoder(found.load_model(), Normalisation.from_json(found.config["normalisation"]), args.bins)
-        command = [sys.executable, "-m", "kerasgen.cli.gen_embed", "--tdb_array", uri, "--load_model_hdf5"]
+        command = [sys.executable, "-c", EMBED, "--tdb_array", uri, "--load_model_hdf5"]
         number = iter(range(1000))
         seconds = {
             "matrix products, in NumPy": best(

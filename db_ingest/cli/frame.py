@@ -12,13 +12,11 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from db_ingest import settings
 from db_ingest.errors import InputError, KerasgenError
-from db_ingest.settings import Parameter, Setting, none_or
-
-__all__ = ["Command", "CommandByFlag", "Flag", "none_or", "run_group", "start_light"]
+from db_ingest.settings import Parameter
 
 log = logging.getLogger("kerasgen")
 
@@ -31,19 +29,6 @@ _S3 = {
 }
 
 
-def Flag(help: str, type: Any = str, many: bool = False, **others: Any) -> Setting:
-    """A setting of a parameter whose annotation says its type."""
-    parse = None if type in (str, int, float, bool) else type
-    return Setting(
-        help, parse=parse, **{name: cast(Any, tuple(v) if isinstance(v, list) else v) for name, v in others.items()}
-    )
-
-
-def _with_flags(function: Callable[..., Any], flags: Mapping[str, Setting]) -> dict[str, Parameter]:
-    declared = settings._parameters_of(function)
-    return {each.name: Parameter(each.name, each.hint, each.default, flags[each.name], each.kind) for each in declared}
-
-
 @dataclass(frozen=True)
 class Command:
     """A command and the function of the same name.
@@ -53,14 +38,12 @@ class Command:
         function: ``"module:function"``; its module must be quick to import, and its parameters are settings.
         report: prints what the function returned.
         epilog: examples shown under the flags.
-        flags: the settings of a function whose parameters do not say what they mean.
     """
 
     prog: str
     function: str
     report: Callable[[Any], None]
     epilog: str = ""
-    flags: Mapping[str, Setting] | None = None
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
@@ -69,7 +52,7 @@ class Command:
 
     def parameters(self) -> dict[str, Parameter]:
         """The function's settings, each of which is a flag, in order."""
-        return _with_flags(self.load(), self.flags) if self.flags else settings.parameters(self.load())
+        return settings.parameters(self.load())
 
     def parser(self) -> argparse.ArgumentParser:
         """Build the parser."""

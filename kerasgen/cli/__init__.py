@@ -1,1 +1,1 @@
-"""Commands of the read side, one file each; ``flags.py`` explains every flag once."""
+"""Commands of the read side, one file each; their flags are the settings of the functions that they call."""

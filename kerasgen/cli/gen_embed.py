@@ -32,12 +32,3 @@ COMMAND = Command(
         "the baseline: gen_embed --tdb_array db --pca 12 --model_prefix out/pca12"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

@@ -51,12 +51,3 @@ COMMAND = Command(
         "The tracks that an Epi-LSTM was trained on, as it gives them back: gen_impute --model out/epilstm --all --std"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

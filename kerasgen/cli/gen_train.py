@@ -50,12 +50,3 @@ COMMAND = CommandByFlag(
         "--genome hg38"
     ),
 )
-
-
-def main() -> None:
-    """Entry point."""
-    sys.exit(COMMAND.run())
-
-
-if __name__ == "__main__":
-    main()

@@ -29,6 +29,7 @@ from kerasgen.track_models.epilstm.normalisation import Normalisation
 from kerasgen.track_models.epilstm.train import train_epilstm
 from kerasgen.training import state
 
+GEN_TRAIN = [sys.executable, "-c", "import sys; from kerasgen.cli.gen_train import COMMAND; sys.exit(COMMAND.run())"]
 FLAGS = {
     "transformation": "None",
     "model_params": ["bottleneck=2", "units=6", "look_ahead=2", "frame=20"],
@@ -129,7 +130,7 @@ def test_killed_command_goes_on(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
     alone = {**FLAGS, "seed": 1234, "n_models": 1, "epochs": 10, "patience": 10, "gap_bins": 400}
     train_epilstm(uri, str(tmp_path / "whole"), **alone)
     flags = ["--model_params", *FLAGS["model_params"], "--transformation", "None", "--epochs", "10", "--patience", "10"]
-    words = [sys.executable, "-m", "kerasgen.cli.gen_train", "--architecture_spec", "epilstm", "--tdb_array", uri,
+    words = [*GEN_TRAIN, "--architecture_spec", "epilstm", "--tdb_array", uri,
              "--batch_size", "8", *flags, "--model_prefix"]  # fmt: skip
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.Popen([*words, str(tmp_path / "cut")], env=environment, stderr=subprocess.DEVNULL)

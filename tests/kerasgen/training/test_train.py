@@ -21,6 +21,7 @@ from kerasgen.bundle import open_bundle
 from kerasgen.training import state as checkpoint
 from kerasgen.training.train import train
 
+GEN_TRAIN = [sys.executable, "-c", "import sys; from kerasgen.cli.gen_train import COMMAND; sys.exit(COMMAND.run())"]
 DROPOUT = ["filters=8", "n_dil_layers=2", "profile_kernel_size=11", "conv1_kernel_size=9", "dropout=0.2"]
 
 
@@ -34,7 +35,7 @@ def final_state(prefix: Path) -> tuple[checkpoint.Progress, list[np.ndarray]]:
 
 
 def command(flags: dict, prefix: Path, *more: str) -> list[str]:
-    words = [sys.executable, "-m", "kerasgen.cli.gen_train", "--model_prefix", str(prefix), *more]
+    words = [*GEN_TRAIN, "--model_prefix", str(prefix), *more]
     for name, value in flags.items():
         if value is True:
             words.append(f"--{name}")
