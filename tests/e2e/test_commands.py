@@ -80,13 +80,6 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert done.stdout.startswith(f"usage: {name}")
 
 
-def test_no_flag_is_explained_that_no_command_has() -> None:
-    from kerasgen.cli.flags import FLAGS
-
-    used = {name for command in MODULES for name in command_of(command).parameters()}
-    assert set(FLAGS) <= used
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_whole_path_through_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
