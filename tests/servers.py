@@ -22,7 +22,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,7 @@ class Fault:
         cut: send the true answer but hang up after so many bytes of its body.
         lose: do what was asked but hang up instead of answering.
         delay: wait so many seconds before answering truly.
+        later: put so many seconds more on the date of the true answer, as if it were later by the server's clock.
         method, path: regular expressions that a request must match in full (method) or somewhere (path).
         times: how often; afterwards all is well again.
     """
@@ -62,6 +63,7 @@ class Fault:
     cut: int | None = None
     lose: bool = False
     delay: float = 0.0
+    later: float = 0.0
     method: str = ".*"
     path: str = ""
     times: int = 1_000_000
@@ -169,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status)
         length = len(answer.body)
         for name, value in answer.headers.items():
+            if name.lower() == "date" and fault.later:
+                value = formatdate(parsedate_to_datetime(value).timestamp() + fault.later, usegmt=True)
             if name.lower() not in _PER_HOP and (name.lower() != "content-length" or self.command == "HEAD"):
                 self.send_header(name, value)
         if self.command != "HEAD":
@@ -258,6 +262,13 @@ class Proxy:
     def counts(self) -> dict[str, int]:
         """Requests by method since the last call."""
         return dict(Counter(method for method, _ in self.requests()))
+
+    def wait_for(self, *methods: str) -> None:
+        """Return once a request of each method has come that no earlier call has told of."""
+        missing, until = set(methods), time.monotonic() + 60
+        while missing := missing - set(self.counts()):
+            assert time.monotonic() < until, f"no {' or '.join(missing)} request came"
+            time.sleep(0.02)
 
 
 class Files(Server):

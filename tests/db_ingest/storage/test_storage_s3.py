@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -561,17 +560,18 @@ def test_of_many_writers_one_wins(s3: S3Place):
 
 
 def test_lock_is_renewed_while_held_and_taken_over_when_its_holder_is_gone(s3: S3Place, monkeypatch, caplog):
-    monkeypatch.setenv(settings.LOCK_LEASE, "1")
-    uri = s3.uri("db")
+    monkeypatch.setenv(settings.LOCK_LEASE, "6")
+    uri, proxy = s3.uri("db"), s3.through_proxy()
     with holding_lock(uri) as holder:
-        time.sleep(2.1)  # twice its lease
+        proxy.requests()
+        proxy.wait_for("PUT")
         with pytest.raises(RunError, match=f"process {holder.pid} on "), storage.write_lock(uri):
             pass
         holder.kill()
         holder.wait()
     with pytest.raises(RunError), storage.write_lock(uri):
         pass  # not yet run out
-    time.sleep(2.1)
+    proxy.fault(later=8)
     with caplog.at_level(logging.WARNING, "kerasgen"), storage.write_lock(uri):
         assert lock_of(s3)["pid"] == os.getpid()
     assert "took over the lock" in caplog.text
@@ -594,9 +594,9 @@ def test_the_thread_notices_a_lost_lock_too(s3: S3Place, monkeypatch):
     monkeypatch.setenv(settings.LOCK_LEASE, "1")
     proxy = s3.through_proxy()
     with storage.write_lock(s3.uri("db")) as lock:
-        s3.client.delete_object(Bucket=s3.bucket, Key="db/.lock")
-        time.sleep(0.6)
         proxy.requests()
+        s3.client.delete_object(Bucket=s3.bucket, Key="db/.lock")
+        proxy.wait_for("PUT", "GET")
         with pytest.raises(RunError, match="its lock was removed"):
             lock.check()
         assert proxy.requests() == []
@@ -617,7 +617,8 @@ def test_trouble_while_renewing_is_survived_but_not_while_checking(s3: S3Place, 
     proxy = s3.through_proxy()
     with storage.write_lock(s3.uri("db")) as lock:
         proxy.fault(status=503, code="ServiceUnavailable")
-        time.sleep(0.5)
+        proxy.requests()
+        proxy.wait_for("PUT")
         with pytest.raises(RunError, match="keeps failing"):
             lock.check()
         proxy.mend()
@@ -631,7 +632,7 @@ def test_lock_of_a_writer_that_may_not_delete_lets_the_next_one_in(s3: S3Place):
     with storage.write_lock(s3.uri("db")):
         pass
     assert lock_of(s3)["lease"] == 0
-    time.sleep(1.1)
+    proxy.fault(later=1)
     with storage.write_lock(s3.uri("db")) as lock:
         lock.check()
 
