@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -30,8 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("KERASGEN_DATA", ROOT.parent / "shared" / "data"))
 
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
-
-
 SLOW_FIXTURES = {"s3_server", "trained"}
 
 
@@ -59,6 +58,16 @@ def _threads_end() -> Iterator[None]:
         thread.join(10)
     left = [thread.name for thread in begun if thread.is_alive()]
     assert not left, f"threads that the test left behind: {', '.join(left)}"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sets up the logger for its process; take that back after the test."""
+    log = logging.getLogger("kerasgen")
+    before = (log.handlers, log.propagate, log.level)
+    yield
+    log.handlers, log.propagate = before[0], before[1]
+    log.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,13 +189,3 @@ def stored() -> type[Stored]:
 @pytest.fixture
 def read_bigwig():
     return bigwig_values
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command sets up the logger for its process; take that back after the test."""
-    log = logging.getLogger("kerasgen")
-    before = (log.handlers, log.propagate, log.level)
-    yield
-    log.handlers, log.propagate = before[0], before[1]
-    log.setLevel(before[2])
