@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -124,19 +125,22 @@ def as_tf_dataset(batches: keras.utils.PyDataset, *, signature: Any = None, pref
     """
     import tensorflow as tf
 
-    prefetcher = batches if isinstance(batches, Prefetcher) else Prefetcher(batches)
+    given = batches if isinstance(batches, Prefetcher) else None
 
     def epoch() -> Iterator[Any]:
-        for index in range(len(prefetcher)):
-            try:
-                yield prefetcher[index]
-            except CancelledError:
-                return
+        # Threads of our own end with the epoch.
+        with Prefetcher(batches) if given is None else contextlib.nullcontext(given) as prefetcher:
+            for index in range(len(prefetcher)):
+                try:
+                    yield prefetcher[index]
+                except CancelledError:
+                    return
 
     if signature is None:
-        signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), prefetcher.peek())
+        first = batches[0] if given is None else given.peek()
+        signature = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), first)
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(prefetcher))).prefetch(prefetch)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(prefetch)
     # There is nothing to tune, and its thread holds up the end of an epoch, asleep for as long as the epoch took.
     options = tf.data.Options()
     options.autotune.enabled = False

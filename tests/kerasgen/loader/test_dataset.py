@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,22 @@ def flags(simulated: Path) -> dict:
     return {**DEFAULTS, "bed_regions": str(simulated / "peaks.narrowPeak")}
 
 
+MADE: list[BatchGenerator] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
 def make(database: Database, flags: dict, part: int = 1, **options) -> BatchGenerator:
+    """Batches that are closed at the end of the test."""
     spec = specs.from_settings(database, Data.from_flat(flags))
     plan = planning.plan_training(database, spec, Samples.from_flat(flags))[part]
-    return BatchGenerator(BatchBuilder(database, spec), plan, options.pop("batch_size", 8), **options)
+    MADE.append(BatchGenerator(BatchBuilder(database, spec), plan, options.pop("batch_size", 8), **options))
+    return MADE[-1]
 
 
 def equal(a, b) -> bool:
