@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +31,6 @@ REAL_DATA = Path(os.environ.get("KERASGEN_DATA", ROOT.parent / "shared" / "data"
 
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
 SLOW_FIXTURES = {"s3_server", "trained"}
-DASK_THREADS = {"Profile", "IO loop"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,21 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "real" in item.keywords:
             item.add_marker(skip)
-
-
-@pytest.fixture(autouse=True)
-def _threads_end() -> Iterator[None]:
-    """No thread that a test began outlives it, unless Dask left it behind."""
-    before = set(threading.enumerate())
-    yield
-    begun = [thread for thread in threading.enumerate() if thread not in before and thread.name not in DASK_THREADS]
-    if begun:
-        gc.collect()  # an executor that nobody refers to any more ends its threads
-    until = time.monotonic() + 20
-    for thread in begun:
-        thread.join(max(0.0, until - time.monotonic()))
-    left = [thread.name for thread in begun if thread.is_alive()]
-    assert not left, f"threads that the test left behind: {', '.join(left)}"
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import pytest
 import tiledb
 from plain import joined
 from servers import s3_fixture, s3_server_fixture  # noqa: F401
+from threads import threads_end_fixture  # noqa: F401
 
 SIZES = {"chr1": 3_000, "chr2": 1_500, "chrM": 400}
 
