@@ -519,13 +519,27 @@ class Model(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Losses(Settings):
-    """How much the loss of each kind of output weighs."""
+    """What each output learns by, and how much its loss weighs."""
 
+    loss: Annotated[
+        Sequence[str | None] | None,
+        Setting(
+            "loss of each output, or one for all: multinomial_nll, mse, poisson_nll, "
+            "negative_binomial_nll[=DISPERSION], poisson_multinomial_nll[=WEIGHT], binary_crossentropy, or None for "
+            "the default of its kind (profile, counts, binned, labels, values)",
+            group="model",
+            metavar="NAME",
+        ),
+    ] = None
     counts_loss_weight: Annotated[
         str,
-        Setting("weight of the counts loss; auto: a tenth of the median counts of a training window", group="model"),
+        Setting(
+            "weight of the loss of each output that is no profile; auto: 1, but for mse beside a profile a tenth of "
+            "the median counts of a training window",
+            group="model",
+        ),
     ] = "auto"
-    profile_loss_weight: Annotated[float, Setting("weight of the profile loss", unit="", group="model")] = 1.0
+    profile_loss_weight: Annotated[float, Setting("weight of the loss of profiles", unit="", group="model")] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

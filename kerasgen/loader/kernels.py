@@ -186,7 +186,8 @@ def aggregates(cells, missing, at, low, high, reverse, swap, length, how, lanes,
             if how != MAX:
                 if tracks == 1:
                     counts[0], totals[0] = _total_of_one(source, missing)
-                elif _has_gap(source, missing):
+                elif len(source) <= len(lanes) or _has_gap(source, missing):
+                    # Few cells are summed at once; more of them without a gap are worth setting up lanes.
                     _totals_with_gaps(source, missing, totals, counts)
                 else:
                     _totals(source, lanes, totals)

@@ -151,9 +151,7 @@ class Head:
 
     def make_loss(self) -> keras.losses.Loss:
         """The Keras loss."""
-        entry = LOSSES[self.loss]
-        made = {} if self.setting is None or entry.setting is None else {entry.setting: self.setting}
-        return _load(entry.path)(**made)
+        return make_loss(self.loss, self.setting)
 
     def expected(self, outputs: np.ndarray) -> np.ndarray:
         """What the labels are expected to be, in their units, from the model's outputs; of a profile, the shares."""
@@ -193,7 +191,7 @@ def of(channels: Channels) -> Head:
     if channels.loss is None:
         name, setting = KINDS[kinds[0]].losses[0], None
     else:
-        name, setting = _parse(channels.loss)
+        name, setting = read_loss(channels.loss)
     for kind in kinds:
         if name in KINDS[kind].losses:
             break
@@ -245,8 +243,22 @@ def _kinds(channels: Channels) -> tuple[str, ...]:
     return ("counts",) if channels.aggregation == "sum" else ("values",)
 
 
-def _parse(word: str) -> tuple[str, float | None]:
-    """A loss' name, and the number after ``=``."""
+def make_loss(name: str, setting: float | None = None, **options: Any) -> keras.losses.Loss:
+    """The Keras loss of a name.
+
+    Args:
+        name: of :data:`LOSSES`.
+        setting: the number that came with the name; None: the loss' own default.
+        options: of all losses of Keras, as ``reduction``.
+    """
+    entry = LOSSES[name]
+    if setting is not None and entry.setting is not None:
+        options[entry.setting] = setting
+    return _load(entry.path)(**options)
+
+
+def read_loss(word: str) -> tuple[str, float | None]:
+    """A loss' name, and the number after ``=``, from a word of ``--loss``; raises :class:`InputError`."""
     name, equals, text = word.partition("=")
     if name not in LOSSES:
         raise InputError(f"--loss {word}: unknown; expected None or one of {', '.join(LOSSES)}")

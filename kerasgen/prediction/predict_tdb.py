@@ -152,7 +152,10 @@ def resolve(found: Bundle, tdb_array: str | None, changes: Changes) -> Resolved:
     database = Database(tdb_array or run["tdb_array"])
     record = {**run, **data.flat(), **regions.flat(), "tdb_array": tdb_array or run["tdb_array"]}
     if changes.touches(Data):
-        return Resolved(database, specs.from_settings(database, data), regions, record)
+        spec = specs.from_settings(database, data)
+        if len(spec.outputs) == len(found.spec.outputs):
+            spec = spec.with_losses([output.loss for output in found.spec.outputs])
+        return Resolved(database, spec, regions, record)
     for channels in (*found.spec.inputs, *found.spec.outputs):
         if not channels.is_sequence:
             channels.tracks(database)

@@ -18,6 +18,7 @@ from kerasgen import backend, bundle, families
 from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder
+from kerasgen.objectives import heads
 from kerasgen.regions.folds import Split
 from kerasgen.regions.plan import plan_training
 from kerasgen.regions.windows import Plan
@@ -74,7 +75,9 @@ def train(tdb_array: TdbArray, model_prefix: ModelPrefix, *, settings: Training)
         database.commit, [*settings.paths(), *params.files(settings.model.model_params or ())]
     )
     state = _state(model_prefix, settings, record, circumstances)
-    spec = specs.from_settings(database, settings.data)
+    spec = specs.from_settings(database, settings.data).with_losses(settings.losses.loss)
+    # A loss that does not fit its output is refused here.
+    heads.all_of(spec.outputs)
     if settings.samples.sampling.revcomp or settings.samples.regions.bed_regions_stranded:
         BatchBuilder(database, spec).check_strands()
     plans = plan_training(database, spec, settings.samples)

@@ -12,6 +12,7 @@ from scipy.special import gammaln
 from scipy.stats import multinomial, nbinom, poisson
 from sklearn.metrics import log_loss, mean_squared_error
 
+from db_ingest.errors import InputError
 from kerasgen.objectives import heads
 
 pytestmark = pytest.mark.backend
@@ -109,10 +110,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.word)
 
 
 def make(case: Case, **changes: Any) -> keras.losses.Loss:
-    name, setting = heads._parse(case.word)
-    entry = heads.LOSSES[name]
-    made = {entry.setting: setting} if entry.setting and setting is not None else {}
-    return heads._load(entry.path)(**made, **changes)
+    return heads.make_loss(*heads.read_loss(case.word), **changes)
 
 
 def per_sample(case: Case, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -253,5 +251,5 @@ def test_ambiguous_labels_of_kerasac_are_left_out() -> None:
     ],
 )
 def test_words_that_name_no_loss_are_refused(word: str, message: str) -> None:
-    with pytest.raises(Exception, match=message):
-        heads._parse(word)
+    with pytest.raises(InputError, match=message):
+        heads.read_loss(word)
