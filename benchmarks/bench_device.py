@@ -24,7 +24,7 @@ from kerasgen.objectives.masked import MaskedMSE
 from kerasgen.objectives.profile import MultinomialNLL
 from kerasgen.sequence import one_hot
 from kerasgen.training import devices
-from kerasgen.training.timed_model import DeviceModel, on_device
+from kerasgen.training.timed_model import TimedModel, on_device
 
 BASES, LENGTH, OUT, ROUNDS = 20_000_000, 2114, 1000, 5
 BPNET = architectures.get("bpnet")
@@ -55,7 +55,7 @@ class Gathered(keras.utils.PyDataset):
         return codes if self.codes else one_hot(codes), (profile, np.log1p(profile.sum(axis=1)))
 
 
-def trained(filters: int, dilated: int, *, codes: bool, precision: str = "float32") -> DeviceModel:
+def trained(filters: int, dilated: int, *, codes: bool, precision: str = "float32") -> TimedModel:
     with devices.precision(precision):
         model = BPNET.build(BPNET.Config(filters=filters, n_dil_layers=dilated))
         result = on_device(model, [codes], model.output_names)
@@ -76,7 +76,7 @@ class Clock(keras.callbacks.Callback):
         self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
 
 
-def round_of(model: DeviceModel, batches: Gathered, feed: bool) -> tuple[float, float, float]:
+def round_of(model: TimedModel, batches: Gathered, feed: bool) -> tuple[float, float, float]:
     clock = Clock()
     data = Prefetcher(batches, place=devices.placing()) if feed else batches
     shown = as_tf_dataset(data) if feed and keras.backend.backend() == "tensorflow" else data

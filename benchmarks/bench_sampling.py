@@ -119,15 +119,15 @@ def measure(folder: Path, changes: dict[str, Any]) -> dict[str, float]:
 def read(folder: Path, tracks: list[tuple[str, str]]) -> dict[str, float]:
     """Seconds to read a chromosome of some tracks, or of the sequence, as a plan reads them."""
     from kerasgen.database import Database
-    from kerasgen.regions import threshold as partition
+    from kerasgen.regions import threshold
 
     database = Database(str(folder / "db"))
-    blocks = partition.blocks(database.genome, (np.zeros(1, np.int64), np.array(database.genome.sizes[:1])))
+    blocks = threshold.blocks(database.genome, (np.zeros(1, np.int64), np.array(database.genome.sizes[:1])))
     chosen = [database.track(*names) for names in tracks] or [None]
     for track in chosen:
-        database.read(track, partition.spans_of(blocks[-1]))
+        database.read(track, threshold.spans_of(blocks[-1]))
     began = time.perf_counter()
-    partition.streamed(lambda b: [len(database.read(t, partition.spans_of(b))) for t in chosen], blocks, "read")
+    threshold.streamed(lambda b: [len(database.read(t, threshold.spans_of(b))) for t in chosen], blocks, "read")
     return {"seconds": time.perf_counter() - began, "peak": psutil.Process().memory_info().rss / 1e6, "epoch": 0.0}
 
 

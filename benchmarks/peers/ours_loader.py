@@ -11,7 +11,7 @@ from loader import BATCH, INPUT, JITTER, OUTPUT, Batch, Stream, ahead, measure, 
 
 if TYPE_CHECKING:
     from kerasgen.loader.builder import BatchBuilder
-    from kerasgen.regions.windows import Plan
+    from kerasgen.regions.windows import WindowPlan
 
 __all__ = ["generators", "in_memory", "mapped", "measure", "out_of_core", "tracks_of", "uri"]
 
@@ -28,13 +28,13 @@ def tracks_of(job: SimpleNamespace) -> list[tuple[str, str]]:
     return [(f"signal_{'minus' if i % 2 else 'plus'}", f"sample{i // 2:03d}") for i in range(len(job.files))]
 
 
-def parts(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
+def parts(job: SimpleNamespace) -> tuple[BatchBuilder, WindowPlan]:
     """What makes batches, nothing loaded, and what says which windows they hold."""
     from db_ingest import intervals
     from db_ingest.inputs.strands import pair_strands
     from kerasgen.database import Database
     from kerasgen.loader.builder import BatchBuilder
-    from kerasgen.regions.windows import Loci, Plan
+    from kerasgen.regions.windows import Loci, WindowPlan
     from kerasgen.spec import Channels, DataSpec
 
     database = Database(uri(job))
@@ -58,7 +58,7 @@ def parts(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
         copy=nothing,
         regions=intervals.merge(centres, centres + 1),
     )
-    return BatchBuilder(database, spec), Plan(loci, revcomp=True)
+    return BatchBuilder(database, spec), WindowPlan(loci, revcomp=True)
 
 
 def _stream(job: SimpleNamespace, share: float, cache_dir: str | None = None) -> Callable[[], Stream]:

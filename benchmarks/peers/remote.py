@@ -14,19 +14,19 @@ from kerasgen.loader.sources import choose
 
 if TYPE_CHECKING:
     from kerasgen.loader.builder import BatchBuilder
-    from kerasgen.regions.windows import Plan
+    from kerasgen.regions.windows import WindowPlan
 
 __all__ = ["ingest", "into_memory", "through_buffer", "track"]
 
 BATCH = 64
 
 
-def _epoch(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
+def _epoch(job: SimpleNamespace) -> tuple[BatchBuilder, WindowPlan]:
     """Batches over the first track at the peaks of the ranges: 2,114 bp in, 1,000 bp out, 500 bp of jitter."""
     from db_ingest import intervals
     from kerasgen.database import Database
     from kerasgen.loader.builder import BatchBuilder
-    from kerasgen.regions.windows import Loci, Plan
+    from kerasgen.regions.windows import Loci, WindowPlan
     from kerasgen.spec import Channels, DataSpec
 
     database = Database(job.uri)
@@ -44,7 +44,7 @@ def _epoch(job: SimpleNamespace) -> tuple[BatchBuilder, Plan]:
         copy=nothing,
         regions=intervals.merge(summits, summits + 1),
     )
-    return BatchBuilder(database, spec), Plan(loci)
+    return BatchBuilder(database, spec), WindowPlan(loci)
 
 
 def into_memory(job: SimpleNamespace) -> Work:

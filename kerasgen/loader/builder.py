@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.database import Database
-from kerasgen.loader.cells import Cells, Key, Located, Need, Parts, Store
+from kerasgen.loader.cells import CellKey, Cells, CellSet, CellStore, Located, Parts
 from kerasgen.loader.order import cover
 from kerasgen.regions.windows import Windows
 from kerasgen.spec import Channels, DataSpec
@@ -37,21 +37,21 @@ class BatchBuilder:
         self.database = database
         self.spec = spec
         self.codes_only = codes
-        self.needs: dict[Key, Need] = {}
-        self._keys: dict[Channels, Key] = {}
+        self.needs: dict[CellKey, CellSet] = {}
+        self._keys: dict[Channels, CellKey] = {}
         self._swaps: dict[Channels, np.ndarray] = {}
         for channels in (*spec.inputs, *spec.outputs):
             tracks = tuple(channels.tracks(database)) if not channels.is_sequence else ()
-            key = self._keys[channels] = Key.of(tracks)
+            key = self._keys[channels] = CellKey.of(tracks)
             known = self.needs.get(key)
-            self.needs[key] = Need(tracks, max(channels.flank, known.flank if known else 0))
+            self.needs[key] = CellSet(tracks, max(channels.flank, known.flank if known else 0))
 
     def check_strands(self) -> None:
         """Raise :class:`InputError` unless every input and output can be reverse-complemented."""
         for channels in (*self.spec.inputs, *self.spec.outputs):
             self._swap(channels)
 
-    def inputs(self, windows: Windows, store: Store | None = None) -> Arrays:
+    def inputs(self, windows: Windows, store: CellStore | None = None) -> Arrays:
         """Input arrays, fresh, of each input's shape; NaN becomes 0.
 
         ``(batch, length, 4) float32`` for the sequence, or ``(batch, length) uint8`` codes; else float32.
@@ -64,7 +64,7 @@ class BatchBuilder:
             for channels in self.spec.inputs
         )
 
-    def outputs(self, windows: Windows, store: Store | None = None) -> Arrays:
+    def outputs(self, windows: Windows, store: CellStore | None = None) -> Arrays:
         """Label arrays, fresh, float32, of each output's shape; NaN where a track has no value."""
         find = self._finder(windows, store)
         return tuple(self._values(channels, windows, find, np.nan) for channels in self.spec.outputs)
@@ -102,9 +102,9 @@ class BatchBuilder:
             self._swaps[channels] = np.array(channels.swap(dict(self.spec.strand_map)), np.int64)
         return self._swaps.get(channels, np.zeros(0, np.int64))
 
-    def _finder(self, windows: Windows, store: Store | None) -> Find:
+    def _finder(self, windows: Windows, store: CellStore | None) -> Find:
         """Finds windows among cells, those of one kind and width once."""
-        found: dict[tuple[Key, int], tuple[Cells, Located]] = {}
+        found: dict[tuple[CellKey, int], tuple[Cells, Located]] = {}
 
         def find(channels: Channels) -> tuple[Cells, Located]:
             key, flank = self._keys[channels], channels.flank
@@ -120,9 +120,9 @@ class BatchBuilder:
 
         return find
 
-    def _read(self, key: Key, windows: Windows, flank: int) -> Store:
-        need = {key: Need(self.needs[key].tracks, flank)}
-        store = Store(self.database, need, lambda flank: cover(self.database.genome, windows, flank))
+    def _read(self, key: CellKey, windows: Windows, flank: int) -> CellStore:
+        need = {key: CellSet(self.needs[key].tracks, flank)}
+        store = CellStore(self.database, need, lambda flank: cover(self.database.genome, windows, flank))
         store.fill(self.database)
         return store
 

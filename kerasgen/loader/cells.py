@@ -30,7 +30,7 @@ _ROWS = 2**14
 _FAR = 2**17
 
 
-class Key(NamedTuple):
+class CellKey(NamedTuple):
     """What a set of cells holds.
 
     Args:
@@ -40,13 +40,13 @@ class Key(NamedTuple):
     rows: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def of(cls, tracks: Sequence[Track]) -> Key:
+    def of(cls, tracks: Sequence[Track]) -> CellKey:
         """The key of a set of tracks."""
         return cls(tuple((track.member, track.row) for track in tracks))
 
 
 @dataclass(frozen=True)
-class Need:
+class CellSet:
     """A set of cells that batches are made of.
 
     Args:
@@ -70,7 +70,7 @@ class Need:
         return max(len(self.tracks), 1) * self.dtype.itemsize
 
 
-Needs = Mapping[Key, Need]
+Needs = Mapping[CellKey, CellSet]
 
 
 def _dtype(track: Track) -> type:
@@ -110,7 +110,7 @@ class Cells:
         filled: whether it holds what it should.
     """
 
-    def __init__(self, database: Database, need: Need, spans: intervals.Spans, folder: Path | None = None) -> None:
+    def __init__(self, database: Database, need: CellSet, spans: intervals.Spans, folder: Path | None = None) -> None:
         self._genome = database.genome.offsets, database.genome.size_array()
         self._need = need
         self._spans = spans
@@ -153,7 +153,7 @@ class Cells:
             yield _reading(database, self._need.tracks, spans, here)
 
 
-class Store:
+class CellStore:
     """All that windows need, in memory or in files mapped into it.
 
     Args:
@@ -202,7 +202,7 @@ class Store:
                 executor.shutdown(wait=True, cancel_futures=True)
 
 
-Parts = list[tuple[slice, Store | None]]
+Parts = list[tuple[slice, CellStore | None]]
 """Windows, by number, and the store that holds them; None: what they need is to be read."""
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from db_ingest.errors import InputError, RunError
 from kerasgen.loader.builder import Arrays, BatchBuilder, alone, keep_accepted
 from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks, EpochSource
-from kerasgen.regions.windows import Plan, Windows
+from kerasgen.loader.sources import BlockSource, EpochSource
+from kerasgen.regions.windows import WindowPlan, Windows
 
 _ATTEMPTS = 50
 
@@ -44,7 +44,7 @@ class BatchGenerator(keras.utils.PyDataset):
     def __init__(
         self,
         builder: BatchBuilder,
-        plan: Plan,
+        plan: WindowPlan,
         batch_size: int,
         *,
         source: EpochSource | None = None,
@@ -64,7 +64,7 @@ class BatchGenerator(keras.utils.PyDataset):
         self.number = epoch
         self.first_batch = first_batch
         self.shard = shard
-        source = source or Blocks(builder.database, builder.needs, Order(), batch_size)
+        source = source or BlockSource(builder.database, builder.needs, Order(), batch_size)
         self.windows, self._held = source.epoch(plan, epoch)
         if filtered and builder.is_filtered:
             self.windows = keep_accepted(builder, self.windows, self.batch_size, parts=self._held.parts)

@@ -9,7 +9,7 @@ import numpy as np
 
 from db_ingest import intervals
 from db_ingest.layout.genome import Genome
-from kerasgen.regions.windows import Plan, Windows
+from kerasgen.regions.windows import WindowPlan, Windows
 
 _STREAM = 20
 """Purpose of the random numbers, see :meth:`kerasgen.regions.windows.Plan.key`."""
@@ -31,7 +31,7 @@ class Order:
         """As JSON holds it."""
         return asdict(self)
 
-    def arrange(self, genome: Genome, plan: Plan, epoch: int) -> tuple[Windows, np.ndarray]:
+    def arrange(self, genome: Genome, plan: WindowPlan, epoch: int) -> tuple[Windows, np.ndarray]:
         """The windows of an epoch in order.
 
         Returns:

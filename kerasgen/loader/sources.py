@@ -15,10 +15,10 @@ from db_ingest.ahead import LookAhead
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
 from kerasgen.database import Database
-from kerasgen.loader.cells import Needs, Parts, Store, size_of
+from kerasgen.loader.cells import CellStore, Needs, Parts, size_of
 from kerasgen.loader.malloc import keep_freed_memory
 from kerasgen.loader.order import Order, cover
-from kerasgen.regions.windows import Plan, Windows
+from kerasgen.regions.windows import WindowPlan, Windows
 
 log = logging.getLogger("kerasgen")
 
@@ -42,7 +42,7 @@ class EpochSource(Protocol):
     order: Order
     nbytes: int
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
+    def epoch(self, plan: WindowPlan, epoch: int) -> tuple[Windows, EpochCells]:
         """The windows of an epoch, and what holds them."""
 
     def hold(self, windows: Windows) -> EpochCells:
@@ -59,7 +59,7 @@ class EpochCells(Protocol):
         """Let go of what was read ahead."""
 
 
-class Memory:
+class MemorySource:
     """All that a plan's windows can touch, read before the first batch.
 
     Args:
@@ -78,20 +78,20 @@ class Memory:
         self,
         database: Database,
         needs: Needs,
-        plan: Plan,
+        plan: WindowPlan,
         order: Order | None = None,
         threads: int = 1,
         folder: Path | None = None,
     ) -> None:
         self.order = order or Order()
         self._genome = database.genome
-        self.store = Store(database, needs, functools.cache(plan.cover), folder)
+        self.store = CellStore(database, needs, functools.cache(plan.cover), folder)
         self.nbytes, self.bases = self.store.nbytes, self.store.bases_to_read
         if self.bases:
             with progress("read", self.bases, "bases") as advance:
                 self.store.fill(database, threads, advance)
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
+    def epoch(self, plan: WindowPlan, epoch: int) -> tuple[Windows, EpochCells]:
         """See :class:`EpochSource`."""
         windows = self.order.arrange(self._genome, plan, epoch)[0]
         return windows, self.hold(windows)
@@ -101,7 +101,7 @@ class Memory:
         return _WholeStore(self.store)
 
 
-class Blocks:
+class BlockSource:
     """Windows in groups of blocks; a group is read while the one before is used.
 
     Args:
@@ -115,7 +115,7 @@ class Blocks:
         self.order, self.nbytes = order, 0
         self._database, self._needs, self._group = database, needs, group
 
-    def epoch(self, plan: Plan, epoch: int) -> tuple[Windows, EpochCells]:
+    def epoch(self, plan: WindowPlan, epoch: int) -> tuple[Windows, EpochCells]:
         """See :class:`EpochSource`."""
         windows, edges = self.order.arrange(self._database.genome, plan, epoch)
         if plan.fixed or self.order.block is None:
@@ -129,7 +129,7 @@ class Blocks:
 
 
 class _WholeStore:
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: CellStore | None) -> None:
         self._store = store
 
     def parts(self, first: int, last: int) -> Parts:
@@ -145,7 +145,7 @@ class _ReadAhead:
     def __init__(self, database: Database, needs: Needs, windows: Windows, edges: np.ndarray) -> None:
         self._database, self._needs, self._windows, self._edges = database, needs, windows, edges
         self._lock = threading.Lock()
-        self._stores: LookAhead[Store] | None = None
+        self._stores: LookAhead[CellStore] | None = None
 
     def parts(self, first: int, last: int) -> Parts:
         begin = int(np.searchsorted(self._edges, first, side="right")) - 1
@@ -164,16 +164,16 @@ class _ReadAhead:
         if stores is not None:
             stores.close()
 
-    def _store(self, group: int) -> Store:
+    def _store(self, group: int) -> CellStore:
         with self._lock:
             if self._stores is None:
                 self._stores = LookAhead(self._read, len(self._edges) - 1, depth=2)
             stores = self._stores
         return stores.see(group)
 
-    def _read(self, group: int) -> Store:
+    def _read(self, group: int) -> CellStore:
         windows = self._windows.take(slice(int(self._edges[group]), int(self._edges[group + 1])))
-        store = Store(self._database, self._needs, lambda flank: cover(self._database.genome, windows, flank))
+        store = CellStore(self._database, self._needs, lambda flank: cover(self._database.genome, windows, flank))
         store.fill(self._database)
         return store
 
@@ -181,7 +181,7 @@ class _ReadAhead:
 def choose(
     database: Database,
     needs: Needs,
-    plan: Plan,
+    plan: WindowPlan,
     *,
     cache_gb: float | None = None,
     cache_dir: str | None = None,
@@ -203,7 +203,7 @@ def choose(
     """
     keep_freed_memory()
     if cache_dir is not None:
-        source = Memory(database, needs, plan, order, threads, Path(cache_dir))
+        source = MemorySource(database, needs, plan, order, threads, Path(cache_dir))
         how = f"{source.bases / 1e6:.1f} Mb read" if source.bases else "kept by an earlier run"
         log.info("%s come from files in %s: %.2f GB, %s", what, cache_dir, source.nbytes / 1e9, how)
         return source
@@ -211,7 +211,7 @@ def choose(
     held, bases = size_of(needs, functools.cache(plan.cover))
     if held <= budget and cache_gb != 0:
         log.info("%s come from memory: %.2f GB, %.1f Mb read", what, held / 1e9, bases / 1e6)
-        return Memory(database, needs, plan, order, threads)
+        return MemorySource(database, needs, plan, order, threads)
     order = order or plan_order(database, needs, plan, budget)
     group = budget / _GROUPS_IN_MEMORY / sum(2 * need.flank * need.bytes_per_base for need in needs.values())
     if order.block is None:
@@ -221,7 +221,7 @@ def choose(
             "%s come through a buffer of %d blocks of %.2f Mb: all would be %.2f GB, %.2f GB allowed",
             what, order.buffer, order.block / 1e6, held / 1e9, budget / 1e9,
         )  # fmt: skip
-    return Blocks(database, needs, order, max(1, int(group)))
+    return BlockSource(database, needs, order, max(1, int(group)))
 
 
 def require_local_folder(cache_dir: str | None) -> None:
@@ -233,7 +233,7 @@ def require_local_folder(cache_dir: str | None) -> None:
     storage.require_writable(Path(cache_dir))
 
 
-def plan_order(database: Database, needs: Needs, plan: Plan, budget: float) -> Order:
+def plan_order(database: Database, needs: Needs, plan: WindowPlan, budget: float) -> Order:
     """Blocks, and as many of them in a group as half of the budget holds, by the windows of the first epoch."""
     windows, genome, group = plan.epoch(0), database.genome, budget / _GROUPS_IN_MEMORY
     held = size_of(needs, functools.cache(lambda flank: cover(genome, windows, flank)))[0]

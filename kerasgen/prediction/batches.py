@@ -10,7 +10,7 @@ import numpy as np
 from db_ingest.ahead import ahead
 from kerasgen.loader.builder import Arrays, BatchBuilder, keep_accepted
 from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks, EpochCells
+from kerasgen.loader.sources import BlockSource, EpochCells
 from kerasgen.regions.windows import Windows
 
 _READ_TOGETHER = 4096
@@ -46,7 +46,7 @@ def accepted(builder: BatchBuilder, windows: Windows, batch_size: int) -> Window
 
 
 def _held(builder: BatchBuilder, windows: Windows, batch_size: int) -> EpochCells:
-    return Blocks(builder.database, builder.needs, Order(), max(batch_size, _READ_TOGETHER)).hold(windows)
+    return BlockSource(builder.database, builder.needs, Order(), max(batch_size, _READ_TOGETHER)).hold(windows)
 
 
 def turned(values: np.ndarray, windows: Windows, swap: np.ndarray | None = None) -> np.ndarray:

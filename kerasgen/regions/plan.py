@@ -18,7 +18,7 @@ from kerasgen.regions import folds
 from kerasgen.regions import windows as regions
 from kerasgen.regions.folds import Split
 from kerasgen.regions.threshold import partition
-from kerasgen.regions.windows import Bases, Loci, Peaks, Plan, Source
+from kerasgen.regions.windows import Bases, Loci, Peaks, WindowPlan, WindowSource
 from kerasgen.settings import Background, Regions, Samples
 from kerasgen.spec import DataSpec
 
@@ -33,7 +33,7 @@ Reasons = dict[str, intervals.Spans]
 _NOWHERE: intervals.Spans = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-class _Part(NamedTuple):
+class _PlanInput(NamedTuple):
     """What the plan of training, validation or prediction is made from.
 
     Args:
@@ -73,7 +73,7 @@ class _Excluded(NamedTuple):
     background: Reasons
 
 
-def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple[Split, Plan, Plan]:
+def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple[Split, WindowPlan, WindowPlan]:
     """The split by chromosome, and the plans of training and validation; what they are made of is logged.
 
     Args:
@@ -92,7 +92,7 @@ def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple
     split = folds.split(database.genome, samples.folds)
     sampling = samples.sampling
     training = _plan(
-        _Part(database, spec, samples.regions, split.train, "training"),
+        _PlanInput(database, spec, samples.regions, split.train, "training"),
         samples,
         share=sampling.share("train"),
         count=sampling.num_train,
@@ -101,7 +101,7 @@ def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple
     )
     # Another seed, or validation would jitter with the draws of the first epoch.
     validation = _plan(
-        _Part(database, spec, samples.regions, split.validation, "validation"),
+        _PlanInput(database, spec, samples.regions, split.validation, "validation"),
         samples,
         share=sampling.share("eval"),
         count=sampling.num_valid,
@@ -113,7 +113,7 @@ def plan_training(database: Database, spec: DataSpec, samples: Samples) -> tuple
 
 def plan_prediction(
     database: Database, spec: DataSpec, given: Regions, chromosomes: Sequence[str], *, seed: int
-) -> Plan:
+) -> WindowPlan:
     """Every region of some chromosomes once, in order; peaks of the database at their middle.
 
     Args:
@@ -127,7 +127,7 @@ def plan_prediction(
         InputError: wrong settings, or no region.
     """
     given.require_consistent()
-    part = _Part(database, spec, given, chromosomes, "prediction")
+    part = _PlanInput(database, spec, given, chromosomes, "prediction")
     if given.bed_regions is None and given.jitter:
         raise InputError("--jitter goes with --bed_regions; peaks of the database are predicted at their middle")
     stretches = _stretches(part) if given.bed_regions is None else _from_bed(part, given.bed_regions)
@@ -135,11 +135,11 @@ def plan_prediction(
     found = _restrict(part, stretches, excluded.regions, by_base=True)
     if _left_out(stretches, excluded.regions):
         log.info("regions: %s", _told(stretches, found, excluded))
-    return Plan(_middles(found) if isinstance(found, Bases) else found, seed=seed, fixed=True)
+    return WindowPlan(_middles(found) if isinstance(found, Bases) else found, seed=seed, fixed=True)
 
 
 def _plan(
-    part: _Part,
+    part: _PlanInput,
     samples: Samples,
     *,
     share: float,
@@ -147,7 +147,7 @@ def _plan(
     seed: int,
     revcomp: bool = False,
     fixed: bool = False,
-) -> Plan:
+) -> WindowPlan:
     by_base, bed = samples.by_base, part.regions.bed_regions
     given = _stretches(part) if bed is None or by_base else _from_bed(part, bed)
     excluded = _excluded(part)
@@ -158,7 +158,7 @@ def _plan(
     background, what = None, ""
     if share < 1:
         background, what = _background(part, samples.negatives, given.regions, excluded.background, composition)
-    plan = Plan(
+    plan = WindowPlan(
         positives=positives,
         background=background,
         positive_share=share,
@@ -174,7 +174,7 @@ def _plan(
     return plan
 
 
-def _from_bed(part: _Part, path: str) -> Loci:
+def _from_bed(part: _PlanInput, path: str) -> Loci:
     given = part.regions
     return bed_regions.from_bed(
         path,
@@ -187,7 +187,7 @@ def _from_bed(part: _Part, path: str) -> Loci:
     )
 
 
-def _stretches(part: _Part) -> Bases:
+def _stretches(part: _PlanInput) -> Bases:
     """The bases of the regions: where the attribute reaches its threshold, or inside a region of the BED file."""
     database, given = part.database, part.regions
     if given.bed_regions is not None:
@@ -207,7 +207,7 @@ def _stretches(part: _Part) -> Bases:
     return Bases(part.genome, spans, around)
 
 
-def _restrict(part: _Part, given: Loci | Bases, reasons: Reasons, by_base: bool, jitter: int = 0) -> Positives:
+def _restrict(part: _PlanInput, given: Loci | Bases, reasons: Reasons, by_base: bool, jitter: int = 0) -> Positives:
     """What is left of regions; a region of a BED file is left out whole, so that its draws stay as they are."""
     excluded = _union(reasons)
     found: Positives
@@ -231,7 +231,7 @@ def _middles(bases: Bases) -> Loci:
     return Loci(bases.genome, middle.chromosome, middle.centre, middle.centre, middle.reverse, nothing, bases.regions)
 
 
-def _excluded(part: _Part) -> _Excluded:
+def _excluded(part: _PlanInput) -> _Excluded:
     from db_ingest.formats import bed
 
     genome, flank = part.genome, part.spec.widest_output
@@ -251,7 +251,7 @@ def _excluded(part: _Part) -> _Excluded:
 
 
 def _composition(
-    part: _Part, samples: Samples, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
+    part: _PlanInput, samples: Samples, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
 ) -> Composition | None:
     """Count the bases of input windows; centres with too many N join those excluded."""
     from kerasgen.regions.composition import crowded, scan
@@ -277,8 +277,8 @@ def _composition(
 
 
 def _background(
-    part: _Part, given: Background, around: intervals.Spans, reasons: Reasons, composition: Composition | None
-) -> tuple[Source, str]:
+    part: _PlanInput, given: Background, around: intervals.Spans, reasons: Reasons, composition: Composition | None
+) -> tuple[WindowSource, str]:
     """What the rest of the samples is drawn from, and that in words."""
     genome = part.genome
     reasons = {"touching a region": regions.touching(genome, around, part.spec.widest_output), **reasons}
@@ -300,7 +300,9 @@ def _background(
     return _matched(part, given.gc_tolerance, allowed, composition)
 
 
-def _matched(part: _Part, tolerance: float, allowed: intervals.Spans, composition: Composition) -> tuple[Source, str]:
+def _matched(
+    part: _PlanInput, tolerance: float, allowed: intervals.Spans, composition: Composition
+) -> tuple[WindowSource, str]:
     from kerasgen.regions.gc_matched import gc_matched
 
     background, found = gc_matched(part.genome, allowed, composition.levels, composition.gc, tolerance)
@@ -357,7 +359,7 @@ def _solid(starts: np.ndarray, ends: np.ndarray) -> intervals.Spans:
     return starts[keep], ends[keep]
 
 
-def _datasets_with(part: _Part, attribute: str) -> list[str]:
+def _datasets_with(part: _PlanInput, attribute: str) -> list[str]:
     """The outputs' datasets that have the attribute, else all that have it."""
     database = part.database
     having = [track.dataset for track in database.tracks if track.attribute == attribute]

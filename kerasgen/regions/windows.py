@@ -38,7 +38,7 @@ class Windows(NamedTuple):
         return Windows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
-class Source(Protocol):
+class WindowSource(Protocol):
     """Something windows can be drawn from."""
 
     def __len__(self) -> int:
@@ -258,7 +258,7 @@ def _position(spans: intervals.Spans, ends: np.ndarray, place: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """Which windows an epoch holds, and in which order: a function of the seed and the epoch.
 
     Args:
@@ -272,8 +272,8 @@ class Plan:
         fixed: every epoch is the same and in the order of the regions (validation, prediction).
     """
 
-    positives: Source
-    background: Source | None = None
+    positives: WindowSource
+    background: WindowSource | None = None
     positive_share: float = 1.0
     count: int | None = None
     revcomp: bool = False

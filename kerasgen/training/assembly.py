@@ -17,12 +17,12 @@ from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import EpochSource
 from kerasgen.objectives import heads
-from kerasgen.regions.windows import Plan
+from kerasgen.regions.windows import WindowPlan
 from kerasgen.settings import Losses, Model
 from kerasgen.spec import DataSpec
 from kerasgen.training import devices
 from kerasgen.training.params import read_params, typed
-from kerasgen.training.timed_model import DeviceModel, on_device
+from kerasgen.training.timed_model import TimedModel, on_device
 
 log = logging.getLogger("kerasgen")
 
@@ -31,7 +31,7 @@ _WEIGHT_SAMPLES = 10_000
 
 
 @dataclass
-class Assembly:
+class TrainableModel:
     """A model as it is trained and as it is saved.
 
     Args:
@@ -40,7 +40,7 @@ class Assembly:
         plain: the architecture's model in float32, which bundles hold; the inner one where that is float32.
     """
 
-    trained: DeviceModel
+    trained: TimedModel
     inner: keras.Model
     plain: keras.Model
 
@@ -51,7 +51,9 @@ class Assembly:
         return self.plain
 
 
-def assemble(build: Callable[[], keras.Model], spec: DataSpec, *, precision: str, device_one_hot: bool) -> Assembly:
+def assemble(
+    build: Callable[[], keras.Model], spec: DataSpec, *, precision: str, device_one_hot: bool
+) -> TrainableModel:
     """Build a model for training on the devices.
 
     Args:
@@ -74,7 +76,7 @@ def assemble(build: Callable[[], keras.Model], spec: DataSpec, *, precision: str
             inner.set_weights(plain.get_weights())
         coded = [device_one_hot and channels.is_sequence for channels in spec.inputs]
         trained = on_device(inner, coded, plain.output_names)
-    return Assembly(trained, inner, plain)
+    return TrainableModel(trained, inner, plain)
 
 
 def family(chosen: Model) -> tuple[ModuleType, dict[str, Any]]:
@@ -111,7 +113,7 @@ def configure(module: ModuleType, spec: DataSpec, params: Sequence[str] | None, 
 
 
 def resolve_weights(
-    builder: BatchBuilder, plan: Plan, source: EpochSource, spec: DataSpec, losses: Losses
+    builder: BatchBuilder, plan: WindowPlan, source: EpochSource, spec: DataSpec, losses: Losses
 ) -> list[float]:
     """One weight per output.
 

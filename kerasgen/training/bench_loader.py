@@ -13,10 +13,10 @@ from db_ingest.settings import Setting, takes_settings
 from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import Arrays, BatchBuilder
-from kerasgen.loader.cells import Store
+from kerasgen.loader.cells import CellStore
 from kerasgen.loader.sources import EpochSource, choose, require_local_folder
 from kerasgen.regions.plan import plan_training
-from kerasgen.regions.windows import Plan
+from kerasgen.regions.windows import WindowPlan
 from kerasgen.settings import Data, Loading, Samples, TdbArray
 
 log = logging.getLogger("kerasgen")
@@ -115,14 +115,14 @@ def bench_loader(
     )
 
 
-def _first(builder: BatchBuilder, source: EpochSource, plan: Plan, size: int) -> Arrays:
+def _first(builder: BatchBuilder, source: EpochSource, plan: WindowPlan, size: int) -> Arrays:
     windows, held = source.epoch(plan, 0)
     inputs, outputs = builder.build(windows, held.parts(0, size))
     held.close()
     return (*inputs, *outputs)
 
 
-def _batches(builder: BatchBuilder, source: EpochSource, plan: Plan, size: int, threads: int) -> Iterator[Any]:
+def _batches(builder: BatchBuilder, source: EpochSource, plan: WindowPlan, size: int, threads: int) -> Iterator[Any]:
     epoch = 0
     while True:
         windows, held = source.epoch(plan, epoch)
@@ -134,12 +134,12 @@ def _batches(builder: BatchBuilder, source: EpochSource, plan: Plan, size: int, 
         epoch += 1
 
 
-def _reading(builder: BatchBuilder, source: EpochSource, plan: Plan, seconds: float) -> float:
+def _reading(builder: BatchBuilder, source: EpochSource, plan: WindowPlan, seconds: float) -> float:
     """Windows a second whose cells are read, nothing being made of them."""
     began, count, epoch = time.perf_counter(), 0, 0
     while time.perf_counter() - began < seconds:
         windows, held = source.epoch(plan, epoch)
-        seen: Store | None = None
+        seen: CellStore | None = None
         for first in range(0, len(windows.centre), 64):
             seen = held.parts(first, min(first + 64, len(windows.centre)))[-1][1]
         del seen

@@ -27,7 +27,7 @@ from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
 from kerasgen.settings import Optimisation
 from kerasgen.training import devices
 from kerasgen.training import state as checkpoint
-from kerasgen.training.assembly import Assembly
+from kerasgen.training.assembly import TrainableModel
 from kerasgen.training.state import Progress
 
 log = logging.getLogger("kerasgen")
@@ -37,7 +37,7 @@ _WAIT_WARNING = 0.10
 
 
 @dataclass
-class Fitting:
+class TrainingLoop:
     """A training from its first or a resumed epoch to its end.
 
     Args:
@@ -57,7 +57,7 @@ class Fitting:
         compiled: whether this process has done a step.
     """
 
-    assembly: Assembly
+    assembly: TrainableModel
     prefix: str
     batches: Callable[[int, int], BatchGenerator]
     validation: BatchGenerator
@@ -116,7 +116,7 @@ class Fitting:
             prefetcher as training,
             self._validation_batches() as validation,
         ):
-            watch = _Watch(self, training, validation, advance, stop)
+            watch = _LoopCallback(self, training, validation, advance, stop)
             try:
                 history = self.model.fit(
                     self._for_fit(training),
@@ -216,7 +216,7 @@ class Fitting:
         self.model.optimizer.learning_rate.assign(rate)
 
 
-class _Watch(keras.callbacks.Callback):
+class _LoopCallback(keras.callbacks.Callback):
     """Counts batches, measures waiting, writes the state now and then, and stops between batches when told to.
 
     Attributes:
@@ -226,7 +226,7 @@ class _Watch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        fitting: Fitting,
+        fitting: TrainingLoop,
         training: Prefetcher,
         validation: Prefetcher,
         advance: Callable[[int], None],

@@ -12,7 +12,7 @@ from keras import layers
 from architectures.layers import OneHot, alone
 
 
-class DeviceModel(keras.Model):
+class TimedModel(keras.Model):
     """A Keras model that measures how long its training waits for batches.
 
     Attributes:
@@ -43,7 +43,7 @@ class DeviceModel(keras.Model):
         self._timed = self.train_function = timed
 
 
-def on_device(model: keras.Model, coded: Sequence[bool], names: Sequence[str]) -> DeviceModel:
+def on_device(model: keras.Model, coded: Sequence[bool], names: Sequence[str]) -> TimedModel:
     """Put a model behind one-hot layers and its outputs in float32. The weights are the very same.
 
     Args:
@@ -65,4 +65,4 @@ def on_device(model: keras.Model, coded: Sequence[bool], names: Sequence[str]) -
         layers.Activation("linear", dtype="float32", name=name if name != model.name else f"{name}_output")(output)
         for name, output in zip(names, outputs, strict=True)
     ]
-    return DeviceModel(alone(inputs), alone(named), name="training")
+    return TimedModel(alone(inputs), alone(named), name="training")

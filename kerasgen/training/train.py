@@ -21,7 +21,7 @@ from kerasgen.loader.builder import BatchBuilder
 from kerasgen.objectives import heads
 from kerasgen.regions.folds import Split
 from kerasgen.regions.plan import plan_training
-from kerasgen.regions.windows import Plan
+from kerasgen.regions.windows import WindowPlan
 from kerasgen.settings import ModelPrefix, TdbArray, Training
 from kerasgen.spec import DataSpec
 from kerasgen.training import params
@@ -92,28 +92,30 @@ def train(tdb_array: TdbArray, model_prefix: ModelPrefix, *, settings: Training)
 
     names = devices.choose(settings.devices.num_gpus)
     with devices.data_parallel(names):
-        return _train(_Work(database, spec, *plans, model_prefix, settings, names), record, circumstances, state)
+        return _train(_TrainingRun(database, spec, *plans, model_prefix, settings, names), record, circumstances, state)
 
 
-class _Work(NamedTuple):
+class _TrainingRun(NamedTuple):
     """A training whose settings were found sound."""
 
     database: Database
     spec: DataSpec
     split: Split
-    training: Plan
-    validation: Plan
+    training: WindowPlan
+    validation: WindowPlan
     prefix: str
     settings: Training
     device_names: list[str]
 
 
-def _train(work: _Work, record: dict[str, Any], circumstances: dict[str, Any], state: _State | None) -> TrainingResult:
+def _train(
+    work: _TrainingRun, record: dict[str, Any], circumstances: dict[str, Any], state: _State | None
+) -> TrainingResult:
     import keras
 
     from kerasgen.loader.dataset import BatchGenerator
     from kerasgen.training import assembly, devices
-    from kerasgen.training.loop import Fitting
+    from kerasgen.training.loop import TrainingLoop
 
     database, spec, settings, device_names = work.database, work.spec, work.settings, work.device_names
     loading, optimisation, running = settings.loading, settings.optimisation, settings.running
@@ -150,7 +152,7 @@ def _train(work: _Work, record: dict[str, Any], circumstances: dict[str, Any], s
             max_queue_size=running.max_queue_size,
         )
 
-    fitting = Fitting(
+    fitting = TrainingLoop(
         assembly=assembled,
         prefix=work.prefix,
         batches=batches,
@@ -189,7 +191,7 @@ def _train(work: _Work, record: dict[str, Any], circumstances: dict[str, Any], s
     )
 
 
-def _sources(builder: BatchBuilder, work: _Work, state: _State | None) -> tuple[EpochSource, EpochSource]:
+def _sources(builder: BatchBuilder, work: _TrainingRun, state: _State | None) -> tuple[EpochSource, EpochSource]:
     """What holds the cells of training and validation; a resumed training keeps the order of its windows."""
     from kerasgen.loader.order import Order
     from kerasgen.loader.sources import choose
@@ -197,7 +199,7 @@ def _sources(builder: BatchBuilder, work: _Work, state: _State | None) -> tuple[
     order = None if state is None else Order(**state[1]["order"])
     loading = work.settings.loading
 
-    def hold(plan: Plan, what: str, cache_gb: float | None, order: Order | None = None) -> EpochSource:
+    def hold(plan: WindowPlan, what: str, cache_gb: float | None, order: Order | None = None) -> EpochSource:
         return choose(
             builder.database,
             builder.needs,

@@ -15,7 +15,7 @@ from db_ingest.errors import InputError
 from db_ingest.writing.levels import levels
 from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder
-from kerasgen.loader.sources import Memory
+from kerasgen.loader.sources import MemorySource
 from kerasgen.regions.windows import Windows
 from kerasgen.spec import Channels, DataSpec
 
@@ -190,7 +190,7 @@ def test_batches_hold_a_grid_track_alike_from_memory_and_from_the_database(uris,
     windows = Windows(np.array([0, 2, 0]), np.array([217, 20, 2_990]), np.zeros(3, bool), np.zeros(3, bool))
     with Database(uris[0]) as database:
         builder = BatchBuilder(database, DataSpec((channels,), (channels,)))
-        cached = Memory(database, builder.needs, _Plan(database)).store
+        cached = MemorySource(database, builder.needs, _Plan(database)).store
         for store in (None, cached):
             (found,) = builder.outputs(windows, store)
             np.testing.assert_array_equal(found[0, :, 0], bases["grid"]["chr1"][167:267])

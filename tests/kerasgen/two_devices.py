@@ -28,17 +28,17 @@ def add_device() -> None:
 
 def run_trainings(path: str) -> None:
     from db_ingest.errors import RunError
-    from kerasgen.training import loop as fitting
+    from kerasgen.training import loop
     from kerasgen.training.train import train
 
-    listen = fitting._stop_signal
+    listen = loop._stop_signal
     for flags in json.loads(Path(path).read_text()):
         looks = flags.pop("stop_after", None)
         if looks is None:
-            fitting._stop_signal = listen
+            loop._stop_signal = listen
             train(**flags)
         else:
-            fitting._stop_signal = lambda looks=looks: nullcontext(StopAfter(looks))
+            loop._stop_signal = lambda looks=looks: nullcontext(StopAfter(looks))
             with pytest.raises(RunError, match="stopped in epoch"):
                 train(**flags)
 

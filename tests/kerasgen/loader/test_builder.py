@@ -16,8 +16,8 @@ from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
-from kerasgen.loader.sources import Memory
-from kerasgen.regions.windows import Bases, Plan, Windows
+from kerasgen.loader.sources import MemorySource
+from kerasgen.regions.windows import Bases, WindowPlan, Windows
 from kerasgen.settings import Data
 
 PLUS, MINUS = "count_bigwig_plus_5p", "count_bigwig_minus_5p"
@@ -95,7 +95,7 @@ def test_batches_equal_a_plain_reading(
     store = None
     if memory:
         spans = (database.genome.offsets[:-1], database.genome.offsets[:-1] + database.genome.size_array())
-        store = Memory(database, builder.needs, Plan(Bases(database.genome, spans)), threads=2).store
+        store = MemorySource(database, builder.needs, WindowPlan(Bases(database.genome, spans)), threads=2).store
     inputs, outputs = builder.inputs(windows, store), builder.outputs(windows, store)
     for i, (name, centre, reverse) in enumerate(chosen):
         text = plain_text(simulated, name, centre - 60, 120)

@@ -17,9 +17,9 @@ from kerasgen.database import Database
 from kerasgen.loader.builder import BatchBuilder
 from kerasgen.loader.dataset import BatchGenerator
 from kerasgen.loader.order import Order
-from kerasgen.loader.sources import Blocks, EpochSource, Memory, choose, require_local_folder
+from kerasgen.loader.sources import BlockSource, EpochSource, MemorySource, choose, require_local_folder
 from kerasgen.regions import plan as planning
-from kerasgen.regions.windows import Plan
+from kerasgen.regions.windows import WindowPlan
 from kerasgen.settings import Data, Samples
 
 DEFAULTS = {
@@ -81,9 +81,9 @@ def test_a_resumed_epoch_goes_on_where_it_was(database: Database, flags: dict) -
     assert equal(whole[1], rest[0])
 
 
-def sources(database: Database, plan: Plan, needs: dict, order: Order) -> list[EpochSource]:
+def sources(database: Database, plan: WindowPlan, needs: dict, order: Order) -> list[EpochSource]:
     """All of the plan in memory, and in groups of blocks."""
-    return [Memory(database, needs, plan, order, threads=2), Blocks(database, needs, order, 7)]
+    return [MemorySource(database, needs, plan, order, threads=2), BlockSource(database, needs, order, 7)]
 
 
 @pytest.mark.parametrize("order", [Order(), Order(1024, 3), Order(65_536, 1)], ids=str)
@@ -133,9 +133,9 @@ def test_shards_are_disjoint_and_make_up_each_batch(database: Database, flags: d
 def test_what_does_not_fit_comes_through_a_buffer(database: Database, flags: dict) -> None:
     made = make(database, flags)
     needs, plan = made.builder.needs, made.plan
-    assert isinstance(choose(database, needs, plan, cache_gb=1), Memory)
+    assert isinstance(choose(database, needs, plan, cache_gb=1), MemorySource)
     source = choose(database, needs, plan, cache_gb=5e-6)
-    assert isinstance(source, Blocks)
+    assert isinstance(source, BlockSource)
     assert source.order == Order(65_536, 1)
     kept = choose(database, needs, plan, cache_gb=1, order=source.order)
     few, many = (make(database, flags, source=s) for s in (source, kept))
@@ -159,7 +159,7 @@ def test_cells_are_kept_in_files_and_found_again(
     assert all(map(equal, from_files(), expected))
     files = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert len(files) == 2
-    assert sum(files.values()) == Memory(database, needs, plan).nbytes
+    assert sum(files.values()) == MemorySource(database, needs, plan).nbytes
     with monkeypatch.context() as patch:
         patch.setattr(database, "read_cells", None)
         assert all(map(equal, from_files(), expected))
@@ -204,7 +204,7 @@ def test_files_are_kept_on_a_local_disk(tmp_path: Path) -> None:
 
 def test_an_error_while_reading_ahead_is_that_of_the_batch(database: Database, flags: dict, monkeypatch) -> None:
     made = make(database, flags)
-    source = Blocks(database, made.builder.needs, Order(1024, 1), 7)
+    source = BlockSource(database, made.builder.needs, Order(1024, 1), 7)
     batches = make(database, flags, source=source)
 
     def broken(*_: object) -> None:

@@ -10,8 +10,7 @@ from small_database import SIZES, Small
 
 from db_ingest import intervals
 from db_ingest.layout.genome import Genome
-from kerasgen.regions import composition
-from kerasgen.regions import threshold as partition
+from kerasgen.regions import composition, threshold
 from kerasgen.regions import windows as regions
 from kerasgen.regions.composition import LEVELS, STRIDE, crowded, level_of, scan
 
@@ -40,7 +39,7 @@ def test_a_scan_counts_every_base_exactly(small: Small, flank: int, names: set, 
     chosen = [(name, int(rng.integers(0, SIZES[name]))) for name in sorted(names) for _ in range(20)]
     chosen += [(name, at) for name in sorted(names) for at in (0, SIZES[name] - 1)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(partition, "_BLOCK", block)
+        patched.setattr(threshold, "_BLOCK", block)
         found = scan(
             small.database, regions.chromosome_spans(genome, sorted(names)), flank,
             centres=np.array([genome.offset(name) + at for name, at in chosen]), levels=True,

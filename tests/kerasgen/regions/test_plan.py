@@ -16,7 +16,7 @@ from small_database import RICH, SIZES, Small
 from db_ingest.errors import InputError
 from kerasgen import spec as specs
 from kerasgen.regions import plan as planning
-from kerasgen.regions.windows import Plan, Windows
+from kerasgen.regions.windows import WindowPlan, Windows
 from kerasgen.settings import Data, Regions, Samples
 from kerasgen.training.train import train
 
@@ -36,7 +36,7 @@ def flags_of(small: Small, **changes: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in {**flags, **changes}.items()}
 
 
-def plans(small: Small, **changes: Any) -> tuple[Plan, Plan]:
+def plans(small: Small, **changes: Any) -> tuple[WindowPlan, WindowPlan]:
     flags = flags_of(small, **changes)
     spec = specs.from_settings(small.database, Data.from_flat(flags))
     return planning.plan_training(small.database, spec, Samples.from_flat(flags))[1:]

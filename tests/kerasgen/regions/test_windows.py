@@ -14,7 +14,7 @@ from db_ingest.errors import InputError
 from db_ingest.layout.genome import Genome
 from kerasgen.regions import bed as bed_regions
 from kerasgen.regions import windows as regions
-from kerasgen.regions.windows import Bases, Loci, Peaks, Plan
+from kerasgen.regions.windows import Bases, Loci, Peaks, WindowPlan
 
 GENOME = Genome(("chrA", "chrB"), (100_000, 50_000))
 
@@ -77,14 +77,14 @@ def test_bases_are_drawn_uniformly() -> None:
     np.testing.assert_allclose(share, [0.1, 0.4, 0.5], atol=0.01)
 
 
-def plan(**options) -> Plan:
+def plan(**options) -> WindowPlan:
     count = 200
     loci = Loci(
         GENOME, np.zeros(count, np.int64), np.arange(count) * 300 + 500, np.arange(count) * 300 + 600,
         np.zeros(count, bool), np.zeros(count, np.int64), (np.array([500]), np.array([60_600])),
     )  # fmt: skip
     background = Bases(GENOME, (np.array([131_072 + 500]), np.array([131_072 + 40_000])))
-    return Plan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
+    return WindowPlan(loci, background, **{"positive_share": 0.8, "seed": 3, **options})
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch() -> None:
@@ -127,10 +127,10 @@ def test_what_a_region_holds_does_not_depend_on_its_neighbours() -> None:
     whole = plan(positive_share=1.0, fixed=True)
     loci = whole.positives
     flags = np.arange(len(loci)) % 3 > 0
-    part = Plan(loci.keep(flags), seed=whole.seed, fixed=True)
+    part = WindowPlan(loci.keep(flags), seed=whole.seed, fixed=True)
     np.testing.assert_array_equal(part.epoch(0).centre, whole.epoch(0).centre[flags])
     turned = plan(positive_share=1.0, fixed=True, revcomp=True)
-    some = Plan(loci.keep(flags), seed=whole.seed, fixed=True, revcomp=True)
+    some = WindowPlan(loci.keep(flags), seed=whole.seed, fixed=True, revcomp=True)
     np.testing.assert_array_equal(some.epoch(0).reverse, turned.epoch(0).reverse[flags])
 
 

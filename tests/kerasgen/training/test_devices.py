@@ -16,7 +16,7 @@ from stopping import StopAfter
 
 from db_ingest.errors import InputError, RunError
 from kerasgen.bundle import open_bundle
-from kerasgen.training import loop as fitting
+from kerasgen.training import loop
 from kerasgen.training import state as checkpoint
 from kerasgen.training.train import train
 
@@ -96,7 +96,7 @@ def test_a_training_resumes_exactly_with_any_option(
     flags = {**train_flags, "model_params": [*train_flags["model_params"], "dropout=0.2"], **options}
     train(model_prefix=str(tmp_path / "whole"), **flags)
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "_stop_signal", lambda: nullcontext(StopAfter(5)))
+        patched.setattr(loop, "_stop_signal", lambda: nullcontext(StopAfter(5)))
         with pytest.raises(RunError, match="stopped in epoch 2 after"):
             train(model_prefix=str(tmp_path / "cut"), **flags)
     train(model_prefix=str(tmp_path / "cut"), resume=True, **flags)

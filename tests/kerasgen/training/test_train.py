@@ -141,7 +141,7 @@ def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
     from contextlib import contextmanager
 
     from db_ingest.errors import RunError
-    from kerasgen.training import loop as fitting
+    from kerasgen.training import loop
 
     stop = threading.Event()
 
@@ -154,7 +154,7 @@ def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
     # One batch an epoch: the first is the last.
     flags = {**train_flags, "num_train": 8, "epochs": 3, "state_every": 1}
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "_stop_signal", already_asked)
+        patched.setattr(loop, "_stop_signal", already_asked)
         with pytest.raises(RunError, match="stopped after epoch 1; the same command with --resume goes on"):
             train(model_prefix=prefix, **flags)
     progress = checkpoint.load(prefix)[0]
