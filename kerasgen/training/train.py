@@ -152,25 +152,14 @@ def _train(
             max_queue_size=running.max_queue_size,
         )
 
-    fitting = TrainingLoop(
+    loop = TrainingLoop(
         assembly=assembled,
         prefix=work.prefix,
         batches=batches,
         validation=BatchGenerator(
             builder, work.validation, loading.batch_size, source=held, threads=loading.threads, filtered=True
         ),
-        document={
-            "run": record,
-            "data_spec": spec.to_json(),
-            "split": asdict(work.split),
-            "architecture": {**origin, "config": asdict(config)},
-            "loss_weights": weights,
-            "parameters": int(assembled.plain.count_params()),
-            "backend": keras.backend.backend(),
-            "devices": device_names,
-            "versions": bundle.versions(),
-            "database": {"uri": database.uri, "commit": database.commit},
-        },
+        document=_document(work, record, {**origin, "config": asdict(config)}, weights, assembled.plain.count_params()),
         run={**record, **circumstances, "order": source.order.as_plain()},
         optimisation=optimisation,
         state_every=running.state_every,
@@ -181,14 +170,34 @@ def _train(
     if state is None:
         checkpoint.discard(work.prefix)
     else:
-        fitting.progress, _, fitting.arrays = state
-        checkpoint.restore(assembled.trained, fitting.arrays)
-        log.info("resuming in epoch %d after %d batches", fitting.progress.epoch + 1, fitting.progress.batch)
-    fitting.run_epochs()
-    progress = fitting.progress
+        loop.progress, _, loop.arrays = state
+        checkpoint.restore(assembled.trained, loop.arrays)
+        log.info("resuming in epoch %d after %d batches", loop.progress.epoch + 1, loop.progress.batch)
+    loop.run_epochs()
+    progress = loop.progress
     return TrainingResult(
         Path(work.prefix), progress.best_epoch + 1, progress.best, progress.history, progress.stopped, progress.seconds
     )
+
+
+def _document(
+    work: _TrainingRun, record: dict[str, Any], architecture: dict[str, Any], weights: list[float], parameters: int
+) -> dict[str, Any]:
+    """What ``P.json`` says of a training from its first epoch on."""
+    import keras
+
+    return {
+        "run": record,
+        "data_spec": work.spec.to_json(),
+        "split": asdict(work.split),
+        "architecture": architecture,
+        "loss_weights": weights,
+        "parameters": int(parameters),
+        "backend": keras.backend.backend(),
+        "devices": work.device_names,
+        "versions": bundle.versions(),
+        "database": {"uri": work.database.uri, "commit": work.database.commit},
+    }
 
 
 def _sources(builder: BatchBuilder, work: _TrainingRun, state: _State | None) -> tuple[EpochSource, EpochSource]:
