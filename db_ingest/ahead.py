@@ -77,9 +77,14 @@ def ahead(
         make: called by the threads.
         items: taken one by one in the caller's thread, ``depth`` ahead of their use.
         threads: things made at a time; 0 makes each in the caller's thread when it is asked for.
-        depth: things made or being made beside the one in use; this bounds the memory.
+        depth: things made or being made beside the one in use, 1 or more; this bounds the memory.
         name: the beginning of the threads' names.
+
+    Raises:
+        ValueError: a depth below 1.
     """
+    if depth < 1:
+        raise ValueError(f"depth {depth}: expected 1 or more")
     if threads == 0:
         yield from map(make, items)
         return

@@ -21,8 +21,8 @@ class Channels:
     """One input or output: the sequence, or channels of tracks over one window.
 
     Args:
-        attributes: ``("seq",)`` or one attribute a channel.
-        datasets: one dataset a channel; empty for the sequence.
+        attributes: ``("seq",)`` or one attribute per channel.
+        datasets: one dataset per channel; empty for the sequence.
         flank: half the window in bp.
         aggregation, transformation: see :mod:`kerasgen.transforms`.
         minimum, maximum: a sample with any value outside, after the transformation, is not used; None: no bound.
@@ -127,7 +127,7 @@ class DataSpec:
         return max(channels.flank for channels in self.outputs)
 
     def with_datasets(self, database: Database, datasets: Sequence[str]) -> DataSpec:
-        """The same spec over other datasets: one for all outputs, or one a channel."""
+        """The same spec over other datasets: one for all outputs, or one per channel."""
         outputs = tuple(
             replace(o, datasets=_spread("--replicates", list(datasets), len(o.attributes))) for o in self.outputs
         )
@@ -281,6 +281,6 @@ def _datasets(
     if len(chosen) != len(attributes):
         raise InputError(
             f"--tdb_{side}_datasets {names}: {len(chosen)} datasets for {len(attributes)} attributes; "
-            "expected one for all or one a channel"
+            "expected one for all or one per channel"
         )
     return attributes, chosen

@@ -239,7 +239,8 @@ def _kinds(channels: Channels) -> tuple[str, ...]:
     if channels.bin is not None:
         return ("labels", "binned") if channels.aggregation == "binary_max" else ("binned",)
     if channels.aggregation == "binary_max":
-        return ("labels", "values")
+        # Transformed labels are numbers, and no likelihood was asked for.
+        return ("values",) if channels.transformation and channels.loss is None else ("labels", "values")
     return ("counts",) if channels.aggregation == "sum" else ("values",)
 
 

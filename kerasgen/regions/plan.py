@@ -152,9 +152,9 @@ def _plan(
     given = _stretches(part) if bed is None or by_base else _from_bed(part, bed)
     excluded = _excluded(part)
     usable = _restrict(part, given, excluded.regions, by_base, part.regions.jitter)
-    composition = _composition(part, samples, excluded, usable, has_background=share < 1, seed=seed)
-    # Again, now that the composition has added the centres with too many N to those excluded.
-    positives = _restrict(part, given, excluded.regions, by_base, part.regions.jitter)
+    composition, unknown = _composition(part, samples, usable, has_background=share < 1, seed=seed)
+    excluded = _Excluded(*({**reasons, **unknown} for reasons in excluded))
+    positives = _restrict(part, given, excluded.regions, by_base, part.regions.jitter) if unknown else usable
     background, what = None, ""
     if share < 1:
         background, what = _background(part, samples.negatives, given.regions, excluded.background, composition)
@@ -168,9 +168,9 @@ def _plan(
         seed=seed,
         fixed=fixed,
     )
-    log.info("%s regions: %s samples an epoch, %s", part.name, f"{plan.sizes[0]:,}", _told(given, positives, excluded))
+    log.info("%s regions: %s samples per epoch, %s", part.name, f"{plan.sizes[0]:,}", _told(given, positives, excluded))
     if background is not None:
-        log.info("%s background: %s samples an epoch, %s", part.name, f"{plan.sizes[1]:,}", what)
+        log.info("%s background: %s samples per epoch, %s", part.name, f"{plan.sizes[1]:,}", what)
     return plan
 
 
@@ -251,15 +251,15 @@ def _excluded(part: _PlanInput) -> _Excluded:
 
 
 def _composition(
-    part: _PlanInput, samples: Samples, excluded: _Excluded, usable: Positives, *, has_background: bool, seed: int
-) -> Composition | None:
-    """Count the bases of input windows; centres with too many N join those excluded."""
+    part: _PlanInput, samples: Samples, usable: Positives, *, has_background: bool, seed: int
+) -> tuple[Composition | None, Reasons]:
+    """Count the bases of input windows, and find the centres that have too many N around them."""
     from kerasgen.regions.composition import crowded, scan
 
     genome, most = part.genome, samples.sampling.max_n_fraction
     is_matched = has_background and samples.negatives.background == "gc_matched"
     if not part.database.has_sequence or not (is_matched or most < 1):
-        return None
+        return None, {}
     flank = part.input_flank
     if has_background:
         stretches = regions.chromosome_spans(genome, part.chromosomes)
@@ -271,9 +271,9 @@ def _composition(
     found = scan(part.database, stretches, flank, centres=centres if is_matched else None, levels=is_matched)
     places = np.array(sorted(genome.index(name) for name in part.chromosomes))
     many = crowded(genome, places, found.unknown, flank, most)
-    for reasons in excluded:
-        reasons[f"with more than {100 * most:g}% N"] = many
-    return found._replace(gc=found.gc[~intervals.contains(many, centres)]) if is_matched else found
+    if is_matched:
+        found = found._replace(gc=found.gc[~intervals.contains(many, centres)])
+    return found, {f"with more than {100 * most:g}% N": many}
 
 
 def _background(

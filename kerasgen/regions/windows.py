@@ -265,7 +265,7 @@ class WindowPlan:
         positives: peaks or BED regions.
         background: None, or where the rest is drawn from.
         positive_share: share of the samples that come from ``positives``.
-        count: samples an epoch; None takes every positive once.
+        count: samples per epoch; None takes every positive once.
         revcomp: read a random half as the reverse complement.
         oriented: regions carry their strand; background gets a random one.
         seed: of all draws.
@@ -283,7 +283,7 @@ class WindowPlan:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Positives and background samples an epoch."""
+        """Positives and background samples per epoch."""
         if self.count is not None:
             positives = round(self.count * self.positive_share) if self.background is not None else self.count
             return positives, self.count - positives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -130,15 +131,16 @@ def resolve_weights(
     if counts is None and place is not None and any(h.is_weighed_by_counts for h in found):
         windows = source.epoch(plan, 0)[0]
         windows = windows.take(np.flatnonzero(~windows.background)[:_WEIGHT_SAMPLES])
-        windows = keep_accepted(builder, windows, 256, parts=source.hold(windows).parts)
+        with contextlib.closing(source.hold(windows)) as held:
+            windows = keep_accepted(builder, windows, 256, parts=held.parts)
         if len(windows.centre) == 0:
             raise InputError("no training sample lies within the minima and maxima of --tdb_input and --tdb_output")
-        totals, held = [], source.hold(windows)
-        for first in range(0, len(windows.centre), 256):
-            for part, store in held.parts(first, min(first + 256, len(windows.centre))):
-                labels = builder.outputs(windows.take(part), store)[place]
-                totals.append(np.nansum(labels, axis=(1, 2)))
-        held.close()
+        totals = []
+        with contextlib.closing(source.hold(windows)) as held:
+            for first in range(0, len(windows.centre), 256):
+                for part, store in held.parts(first, min(first + 256, len(windows.centre))):
+                    labels = builder.outputs(windows.take(part), store)[place]
+                    totals.append(np.nansum(labels, axis=(1, 2)))
         automatic = max(float(np.median(np.concatenate(totals))) / 10, 1e-3)
         log.info("counts loss weight: %.3g", automatic)
     weights_of = {"profile_loss_weight": losses.profile_loss_weight, "counts_loss_weight": counts}

@@ -39,7 +39,7 @@ class Progress:
     Args:
         epoch: the epoch under way, from 0.
         batch: batches of it that are done.
-        history: one row of metrics an epoch done.
+        history: one row of metrics per finished epoch.
         best: lowest validation loss so far.
         best_epoch: epoch that reached it; -1 before the first.
         lr_wait: epochs since the learning rate fell or the loss improved.
@@ -100,7 +100,11 @@ def circumstances(commit: int, files: Iterable[str]) -> dict[str, Any]:
 
 
 def require_same(
-    run: Mapping[str, Any], flags: Mapping[str, Any], others: Mapping[str, Any], may_change: Collection[str]
+    run: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    others: Mapping[str, Any],
+    may_change: Collection[str],
+    added: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuse to resume another training.
 
@@ -108,10 +112,12 @@ def require_same(
         run: flags and circumstances when it began.
         flags, others: flags and circumstances now.
         may_change: names of those that need not be the same.
+        added: flags that releases before did not have, and what a training that began with one of those did.
 
     Raises:
         InputError: one is not as it was.
     """
+    run = {**(added or {}), **run}
     for name, value in {**flags, **others}.items():
         if name not in may_change and value != run.get(name):
             label = f"--{name}" if name in flags else name
@@ -183,7 +189,7 @@ def require_state(prefix: str | Path, path: Path) -> None:
     if path.is_file():
         return
     if bundle.path_of(prefix, "json").exists():
-        raise InputError(f"{path}: no such file; of {prefix} no training is left to resume. --overwrite begins anew")
+        raise InputError(f"{path}: no such file; no training of {prefix} is left to resume. --overwrite begins anew")
     raise InputError(f"{path}: no such file; there is no training to resume. Leave out --resume to begin one")
 
 

@@ -262,5 +262,13 @@ def _state(prefix: str, settings: Training, record: dict[str, Any], circumstance
     may_change = {name for name, parameter in settings.parameters().items() if parameter.setting.may_change}
     # The schedule ends at the last epoch, so that another number of epochs is another training.
     may_change -= {"epochs"} if settings.optimisation.lr_schedule == "cosine" else set()
-    checkpoint.require_same(state[1], record, circumstances, may_change)
+    checkpoint.require_same(state[1], record, circumstances, may_change, added={"loss": _loss_before_losses(settings)})
     return state
+
+
+def _loss_before_losses(settings: Training) -> list[str | None] | None:
+    """``--loss`` that says what a training did before there was this flag: labels were learned by squared error."""
+    aggregations = settings.data.outputs.aggregation or ()
+    if "binary_max" not in aggregations:
+        return None
+    return ["mse" if aggregation == "binary_max" else None for aggregation in aggregations]

@@ -195,3 +195,9 @@ def test_a_closed_pool_makes_nothing_more():
     time.sleep(0.01)
     assert len(numbers.made) == count
     assert not threads_named("closed")
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_nothing_ahead_is_refused_and_not_an_empty_result(threads: int):
+    with pytest.raises(ValueError, match="depth 0: expected 1 or more"):
+        list(ahead(str, range(5), threads=threads, depth=0))

@@ -20,7 +20,7 @@ from kerasgen.settings import Overwrite, Seed, TdbArray
 from kerasgen.track_models.ensemble import network_path, remove_further
 from kerasgen.track_models.epilstm import record
 from kerasgen.track_models.epilstm.normalisation import Normalisation
-from kerasgen.track_models.settings import ChromosomeParts, EpilstmTraining, TrackModelPrefix, TrackSelection
+from kerasgen.track_models.settings import GAP_BINS, ChromosomeParts, EpilstmTraining, TrackModelPrefix, TrackSelection
 from kerasgen.training import params, state
 from kerasgen.training.train import TrainingResult
 
@@ -79,7 +79,7 @@ def train_epilstm(
     resumed = None
     if state.resuming(model_prefix, resume=training.resume, overwrite=overwrite):
         resumed = state.load(model_prefix)
-        state.require_same(resumed[1], run, circumstances, _MAY_CHANGE)
+        state.require_same(resumed[1], run, circumstances, _MAY_CHANGE, added={"gap_bins": GAP_BINS})
     record.split_chromosomes(database, parts)
     backend.load()
     from kerasgen.track_models.epilstm.loop import EpilstmLoop

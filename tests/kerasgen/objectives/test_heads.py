@@ -39,6 +39,7 @@ POISSON = channels("sum", loss="poisson_nll")
         (channels("average", "asinh", bin=32, loss="mse"), (4, 2), "binned", "binned", "mse"),
         (channels("binary_max"), (2,), "labels", "labels", "binary_crossentropy"),
         (channels("binary_max", loss="mse"), (2,), "values", "counts", "mse"),
+        (channels("binary_max", "log"), (2,), "values", "counts", "mse"),
         (channels("binary_max", bin=8), (16, 2), "labels", "labels", "binary_crossentropy"),
     ],
 )

@@ -258,7 +258,7 @@ def test_a_plan_tells_what_it_is_made_of(small: Small, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO, "kerasgen"):
         plans(small, **PEAKS, **HALF)
     assert "bases in 89 stretches; left out: " in caplog.text
-    assert "training background: 86 samples an epoch, random among " in caplog.text
+    assert "training background: 86 samples per epoch, random among " in caplog.text
 
 
 @pytest.mark.parametrize(

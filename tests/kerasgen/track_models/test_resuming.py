@@ -213,7 +213,7 @@ def test_resuming_needs_the_same_training(uri: str, tmp_path: Path, whole: Path)
     rename(str(own), "E3", dataset="E2")
     with pytest.raises(InputError, match=r"--resume: database commit was \d+ when this training began and is now \d+"):
         train_epilstm(str(own), prefix, resume=True, **FLAGS)
-    with pytest.raises(InputError, match="of .*m no training is left to resume. --overwrite begins anew"):
+    with pytest.raises(InputError, match="no training of .*m is left to resume. --overwrite begins anew"):
         train_epilstm(uri, str(whole), resume=True, **FLAGS)
 
 
@@ -417,7 +417,7 @@ def test_resuming_an_avocado_needs_the_same_training(genome: str, each: Path, tm
     rename(str(own), "E3", dataset="E2")
     with pytest.raises(InputError, match=r"--resume: database commit was \d+ when this training began and is now \d+"):
         train_avocado(str(own), prefix, resume=True, **AVOCADO)
-    with pytest.raises(InputError, match="of .*m no training is left to resume. --overwrite begins anew"):
+    with pytest.raises(InputError, match="no training of .*m is left to resume. --overwrite begins anew"):
         train_avocado(genome, str(each), resume=True, **AVOCADO)
     state = Path(prefix + ".state") / "learned.json"
     state.write_text("{}")

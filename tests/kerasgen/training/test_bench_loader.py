@@ -51,7 +51,7 @@ def test_report_ends_with_what_limits(database, simulated, capsys) -> None:
     ]  # fmt: skip
     assert COMMAND.run(words) == 0
     out = capsys.readouterr().out
-    assert "30 samples an epoch" in out
+    assert "30 samples per epoch" in out
     assert out.splitlines()[-1].startswith("what limits it: ")
 
 

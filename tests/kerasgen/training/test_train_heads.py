@@ -160,3 +160,27 @@ def test_losses_and_bins_that_make_no_sense_are_refused_before_anything_is_writt
     with pytest.raises(InputError, match=message):
         train(model_prefix=str(tmp_path / "model"), **{**flags, **changes})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_training_of_labels_from_before_losses_had_names_goes_on_by_squared_error(
+    flags: dict, tmp_path: Path
+) -> None:
+    prefix = str(tmp_path / "model")
+    labels = {
+        **flags,
+        "tdb_output_source_attribute": ["idr_peak"],
+        "tdb_output_aggregation": ["binary_max"],
+        "tdb_output_bin": None,
+        "num_train": 32,
+    }
+    train(model_prefix=prefix, **{**labels, "loss": ["mse"], "epochs": 1})
+    path = Path(f"{prefix}.state") / "checkpoint.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    document = json.loads(arrays["text"].tobytes())
+    del document["run"]["loss"]
+    arrays["text"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"--resume: --loss was \['mse'\] when this training began and is now None"):
+        train(model_prefix=prefix, resume=True, **{**labels, "loss": None, "epochs": 2})
+    assert len(train(model_prefix=prefix, resume=True, **{**labels, "loss": ["mse"], "epochs": 2}).history) == 2
