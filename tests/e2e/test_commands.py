@@ -10,23 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import MODULES
 
 from db_ingest.cli.frame import Command
 from kerasgen.cli.gen_train import TRACK_MODELS
 
-MODULES = {
-    "gen_ingest": "db_ingest.cli.gen_ingest",
-    "gen_train": "kerasgen.cli.gen_train",
-    "gen_predict_tdb": "kerasgen.cli.gen_predict_tdb",
-    "gen_score_bpnet": "kerasgen.cli.gen_score_bpnet",
-    "gen_shap": "kerasgen.cli.gen_shap",
-    "gen_impute": "kerasgen.cli.gen_impute",
-    "gen_simulate": "kerasgen.cli.gen_simulate",
-    "gen_downstream": "kerasgen.cli.gen_downstream",
-    "gen_report": "kerasgen.cli.gen_report",
-    "gen_bench_loader": "kerasgen.cli.gen_bench_loader",
-    "gen_embed": "kerasgen.cli.gen_embed",
-}
 HEAVY = (
     "tensorflow",
     "jax",

@@ -9,27 +9,19 @@ import re
 from pathlib import Path
 
 import pytest
+from commands import MODULES
 
 import kerasgen
 from db_ingest.cli.frame import Command
 from db_ingest.cli.gen_db import COMMANDS as GEN_DB
 from db_ingest.cli.reference import write_tables
 from kerasgen.cli.gen_train import TRACK_MODELS
+from kerasgen.objectives.heads import LOSSES
 from kerasgen.settings import Data, Losses, Samples, Training
 
 DOCUMENTS = sorted((Path(__file__).parents[2] / "docs/commands").glob("*.md"))
-NAMES = {
-    "gen_ingest": "db_ingest.cli.gen_ingest",
-    **{
-        name: f"kerasgen.cli.{name}"
-        for name in (
-            "gen_train", "gen_predict_tdb", "gen_score_bpnet", "gen_shap", "gen_impute", "gen_simulate",
-            "gen_downstream", "gen_report", "gen_bench_loader", "gen_embed",
-        )
-    },
-}  # fmt: skip
 EVERY: dict[str, Command] = {
-    **{name: importlib.import_module(module).COMMAND for name, module in NAMES.items()},
+    **{name: importlib.import_module(module).COMMAND for name, module in MODULES.items()},
     **{f"gen_db {name}": command for name, command in GEN_DB.items()},
     **{f"gen_train {name}": command for name, command in TRACK_MODELS.items()},
 }
@@ -148,7 +140,7 @@ def test_tables_in_the_documents_are_those_of_the_code(path: Path) -> None:
 
 def test_every_command_has_a_table() -> None:
     text = "".join(path.read_text() for path in DOCUMENTS)
-    for name in NAMES:
+    for name in MODULES:
         assert f".{name}:COMMAND -->" in text
     for name in GEN_DB:
         assert f"gen_db:COMMANDS[{name}] -->" in text
@@ -182,3 +174,8 @@ def test_unknown_keyword_says_which_one_was_meant() -> None:
 
 def test_losses_are_settings_like_others() -> None:
     assert Losses(counts_loss_weight="2").flat()["counts_loss_weight"] == "2"
+
+
+def test_help_of_loss_names_every_loss():
+    words = set(re.findall(r"\w+", EVERY["gen_train"].parameters()["loss"].setting.help))
+    assert set(LOSSES) <= words
