@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import keras
@@ -35,9 +35,9 @@ class TimedModel(keras.Model):
 
         def timed(*arguments: Any) -> Any:
             *state, iterator = arguments
-            began = time.perf_counter()
+            began = perf_counter()
             batch = next(iterator)
-            self.waited += time.perf_counter() - began
+            self.waited += perf_counter() - began
             return step(*state, iter((batch,)))
 
         self._timed = self.train_function = timed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +15,8 @@ import architectures
 from kerasgen import sequence
 from kerasgen.bundle import load_model
 from kerasgen.loader.prefetch import Prefetcher, as_tf_dataset
-from kerasgen.training import devices
-from kerasgen.training.timed_model import on_device
+from kerasgen.training import devices, timed_model
+from kerasgen.training.timed_model import TimedModel, on_device
 
 pytestmark = pytest.mark.backend
 
@@ -68,38 +70,65 @@ def test_heads_compute_in_float32_under_bfloat16(codes: np.ndarray, controls: li
     assert counts.dtype == np.float32
 
 
-class Slow(keras.utils.PyDataset):
-    def __init__(self, seconds: float) -> None:
+class Zeros(keras.utils.PyDataset):
+    def __init__(self) -> None:
         super().__init__(workers=1)
-        self.seconds = seconds
 
     def __len__(self) -> int:
         return 10
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        time.sleep(self.seconds)
         return np.zeros((2, 20), np.uint8), np.zeros((2, 4), np.float32)
 
 
-class SlowStep(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize(("batch", "step"), [(0.05, 0), (0, 0.05)])
-def test_waiting_is_measured_where_it_is(batch: float, step: float) -> None:
+def small_model() -> TimedModel:
     x = keras.Input((20, 4))
     model = keras.Model(x, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling1D()(x)))
     trained = on_device(model, [True], model.output_names)
     trained.compile("sgd", loss="mse")
+    return trained
+
+
+@pytest.mark.parametrize(("batch", "step"), [(3, 0), (0, 5), (3, 5)])
+def test_waiting_for_batches_is_measured_and_steps_are_not(
+    batch: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def pass_by(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def one_step(*arguments: Any) -> list[Any]:
+        *state, iterator = arguments
+        pass_by(step)
+        return [*state, next(iterator)]
+
+    def batches() -> Iterator[str]:
+        for name in "abc":
+            pass_by(batch)
+            yield name
+
+    def make_train_function(model: keras.Model, force: bool = False) -> None:
+        # As Keras does: a function that is there stays, unless a new one is demanded.
+        if force or model.train_function is None:
+            model.train_function = one_step
+
+    monkeypatch.setattr(keras.Model, "make_train_function", make_train_function)
+    monkeypatch.setattr(timed_model, "perf_counter", lambda: now)
+    trained = small_model()
+    for given, epochs in ((False, 1), (False, 2), (True, 3)):
+        trained.make_train_function(force=given)
+        steps = batches()
+        assert [trained.train_function("state", steps) for _ in "abc"] == [["state", name] for name in "abc"]
+        assert trained.waited == 3 * batch * epochs
+
+
+def test_training_waits_less_than_it_takes() -> None:
+    trained = small_model()
     for _ in range(2):
         began, before = time.perf_counter(), trained.waited
-        with Prefetcher(Slow(batch)) as feed:
+        with Prefetcher(Zeros()) as feed:
             data = as_tf_dataset(feed) if keras.backend.backend() == "tensorflow" else feed
-            trained.fit(data, shuffle=False, verbose=0, callbacks=[SlowStep()] if step else [])
-        seconds, waited = time.perf_counter() - began, trained.waited - before
-    if batch:
-        # TensorFlow asks for some before the training does.
-        assert 5 * batch < waited < seconds
-    else:
-        assert waited < 0.3 * seconds
+            trained.fit(data, shuffle=False, verbose=0)
+        assert 0 < trained.waited - before < time.perf_counter() - began
