@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Read by libraries as they are imported, and by the processes that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Models of tests are small: compiling them takes longer than running them, however they are compiled.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes share the cores: a pool of as many threads as cores in each of them would only make them wait.
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):

@@ -18,7 +18,7 @@ from stopping import StopAfter
 
 def add_device() -> None:
     if os.environ["KERAS_BACKEND"] == "jax":
-        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
         return
     import tensorflow as tf
 
