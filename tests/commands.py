@@ -7,4 +7,7 @@ from pathlib import Path
 
 _PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())["project"]
 
-MODULES = {name: place.partition(":")[0] for name, place in _PROJECT["scripts"].items() if name != "gen_db"}
+PLACES: dict[str, str] = _PROJECT["scripts"]
+"""``MODULE:FUNCTION`` of each command."""
+
+MODULES = {name: place.partition(":")[0] for name, place in PLACES.items() if name != "gen_db"}

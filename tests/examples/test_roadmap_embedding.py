@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import served
 
 from kerasgen.database import Database
 
@@ -19,9 +17,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "roadmap_embedding"
 
 
 def test_one_epoch_is_better_than_components_and_is_written(tmp_path: Path, real_data: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [str(EXAMPLE / "run.sh"), str(real_data), str(tmp_path), "--sizes", "12", "--seeds", "0", "--epochs", "1"]
-    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    flags = ("--sizes", "12", "--seeds", "0", "--epochs", "1")
+    done = served.run(EXAMPLE / "run.sh", str(real_data), str(tmp_path), *flags)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "table.tsv").open() as file:
         (row,) = csv.DictReader(file, delimiter="\t")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
+import served
 
 from kerasgen.database import Database
 
@@ -24,9 +22,7 @@ SMALL = ("--epochs", "1", "--num_train", "64", "--num_valid", "32", "--model_par
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("yeast_atac")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [str(EXAMPLE / "run.sh"), str(real_data), str(folder), *SMALL]
-    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *SMALL)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
+import served
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -20,12 +18,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "yeast_downstream"
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("yeast_downstream")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [str(EXAMPLE / "run.sh"), str(real_data), str(folder), "--rounds", "15", "--learning_rate", "0.3",
-               "--threads", "1"]  # fmt: skip
-    done = subprocess.run(
-        command, env=os.environ | {"PATH": path, "EPOCHS": "1"}, capture_output=True, text=True, check=False
-    )
+    flags = ("--rounds", "15", "--learning_rate", "0.3", "--threads", "1")
+    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *flags, EPOCHS="1")
     assert done.returncode == 0, done.stderr
     return folder
 
