@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,10 @@ from db_ingest.layout.genome import shorten_names
 
 _WHAT = "a NumPy .npy or .npz file"
 _MAGIC = b"\x93NUMPY"
+_PIECE = 2**20
+# NumPy reads a header as Python code, which Python 3.11 before 3.11.8 must not do in two threads at once
+# (https://github.com/python/cpython/issues/106905).
+_one_header_at_a_time = threading.Lock()
 _BROKEN = (ValueError, EOFError, OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
@@ -114,12 +119,29 @@ def _are_counts(values: np.ndarray) -> bool:
 def _load(path: Path, key: str) -> np.ndarray:
     try:
         if not key:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[key])
+            with _one_header_at_a_time:
+                return np.load(path, mmap_mode="r", allow_pickle=False)
+        with zipfile.ZipFile(path) as archive:
+            members = {_key_of(member): member for member in archive.namelist()}
+            with archive.open(members[key]) as packed:
+                header = _read_header(packed)
+                values = np.empty(header.shape, header.dtype)
+                _fill(values, packed)
+                return values
     except _BROKEN as error:
         what = f"array {key!r}" if key else "the array"
         raise InputError(f"{path}: {what} cannot be read ({error}); expected {_WHAT}") from error
+
+
+def _fill(values: np.ndarray, packed: IO[bytes]) -> None:
+    """Read an array's values, a piece at a time: a member of an archive has no file to map."""
+    room = memoryview(values.view(np.uint8))
+    while room:
+        piece = packed.read(min(len(room), _PIECE))
+        if not piece:
+            raise EOFError(f"{len(room):,} bytes are missing at its end")
+        room[: len(piece)] = piece
+        room = room[len(piece) :]
 
 
 def _find_arrays(path: Path, naming: Naming, options: Mapping[str, Any]) -> tuple[dict[str, str], int]:
@@ -202,7 +224,7 @@ def _read_headers(path: Path) -> dict[str, _Header]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 with archive.open(member) as packed:
-                    headers[member.removesuffix(".npy")] = _read_header(packed)
+                    headers[_key_of(member)] = _read_header(packed)
     except _BROKEN as error:
         raise InputError(f"{path}: cannot be read ({error}); expected {_WHAT}") from error
     if not headers:
@@ -213,5 +235,10 @@ def _read_headers(path: Path) -> dict[str, _Header]:
 def _read_header(handle: IO[bytes]) -> _Header:
     version = np.lib.format.read_magic(handle)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(handle)
+    with _one_header_at_a_time:
+        shape, _, dtype = read(handle)
     return _Header(shape, dtype)
+
+
+def _key_of(member: str) -> str:
+    return member.removesuffix(".npy")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +205,28 @@ def test_empty_and_missing_files_are_refused(tmp_path):
         npz.check_signal(tmp_path / "e.npy", NAMING, OPTIONS)
     with pytest.raises(MissingFileError, match=r"none\.npy"):
         npz.check_signal(tmp_path / "none.npy", NAMING, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_headers_are_read_by_one_thread_at_a_time(tmp_path, name, monkeypatch):
+    """NumPy reads them as Python code; Python 3.11 may fail where two threads do that at once."""
+    (np.save if name == "a.npy" else np.savez)(tmp_path / name, np.arange(21))
+    read, inside, most, begun = ast.literal_eval, [], [], threading.Barrier(4)
+
+    def slow_read(text: str) -> object:
+        inside.append(text)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return read(text)
+
+    def open_and_read(_: int) -> np.ndarray:
+        begun.wait()
+        return open_(tmp_path / name, LONE).read_bins("pilot", 0, 21)
+
+    monkeypatch.setattr(ast, "literal_eval", slow_read)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(open_and_read, range(4)):
+            np.testing.assert_array_equal(found, np.arange(21))
+    assert len(most) >= 8
+    assert max(most) == 1
