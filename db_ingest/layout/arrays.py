@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tiledb
@@ -37,6 +37,17 @@ def put(uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:
             array[stretch] = to_stored(cells)
         else:
             array[row, stretch] = to_stored(cells)
+
+
+def put_intervals(uri: str, member: str, row: int, starts: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
+    """Write the intervals of a row of a member as one fragment: their first positions, and the fields of the schema."""
+    if not len(starts):
+        return
+    # Text takes 4 bytes per character at most; beside it lies an offset of 8 bytes per interval.
+    text = (4 * sum(map(len, values.tolist())) for values in fields.values() if values.dtype.kind in "OU")
+    ctx = storage.tiledb_ctx(uri, upload_bytes=max(8 * len(starts), *text))
+    with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1, ctx=ctx) as array:
+        array[np.full(len(starts), row, np.uint64), starts.astype(np.uint64)] = dict(fields)
 
 
 def chunks_done(uri: str, member: str, row: int, genome: Genome) -> frozenset[int]:

@@ -185,7 +185,7 @@ class MaskColumn(SignalColumn):
         member = members.intervals(self._attribute)
         arrays.create(uri, member, self._genome)
         if row not in arrays.rows_stored(uri, member):
-            _put_intervals(uri, member, row, table)
+            arrays.put_intervals(uri, member, row, table["start"], _interval_fields(table))
         return {
             "intervals": len(of),
             "covered": int((ends - starts).sum()),
@@ -208,15 +208,13 @@ def _to_codes(cells, missing, values):  # type: ignore[no-untyped-def]  # pragma
     return -1
 
 
-def _put_intervals(uri: str, member: str, row: int, table: Mapping[str, np.ndarray]) -> None:
+def _interval_fields(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fields of the schema of intervals, those that the array has not as what stands for none."""
     count = len(table["start"])
-    if not count:
-        return
     values: dict[str, np.ndarray] = {}
     for name, dtype in schema.INTERVAL_FIELDS.items():
         if name in table:
             values[name] = table[name].astype(dtype)
         else:
             values[name] = np.full(count, ".", "U1") if dtype.kind == "O" else np.full(count, np.nan)
-    with tiledb.open(storage.join(uri, member), "w", timestamp=row + 1, ctx=storage.tiledb_ctx(uri)) as array:
-        array[np.full(count, row, np.uint64), table["start"].astype(np.uint64)] = values
+    return values

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import tiledb
 
-from db_ingest import storage
 from db_ingest.formats import FORMATS
 from db_ingest.formats.bed import BedTable
 from db_ingest.inputs.naming import Naming
 from db_ingest.layout import arrays, codes, members
 from db_ingest.layout.genome import Genome
 from db_ingest.layout.summaries import Part, summarise
-from db_ingest.writing.task import Output, Task, TaskResult
+from db_ingest.writing.task import Task, TaskResult
 
 
 class RasterisedMask:
@@ -86,8 +84,10 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
             arrays.put(task.uri, member, output.row, first, cells)
         advance(sum(piece.end - piece.start for piece in pieces))
     # A task can run twice where workers are lost, and intervals, unlike cells, would then be stored twice.
-    if output.row not in arrays.rows_stored(task.uri, members.intervals(output.attribute)):
-        _put_intervals(task, output, table)
+    listed = members.intervals(output.attribute)
+    if output.row not in arrays.rows_stored(task.uri, listed):
+        fields = interval_fields(genome, table)
+        arrays.put_intervals(task.uri, listed, output.row, fields.pop("start"), fields)
     summary = {
         "intervals": len(table),
         "without_summit": int((table.summit < 0).sum()) if task.options["summits"] == "called" else 0,
@@ -95,13 +95,3 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
         "clipped": table.clipped,
     }
     return TaskResult("mask", parts, genome.names, summary)
-
-
-def _put_intervals(task: Task, output: Output, table: BedTable) -> None:
-    if not len(table):
-        return
-    values = interval_fields(task.genome, table)
-    rows, starts = np.full(len(table), output.row, np.uint64), values.pop("start")
-    place = storage.join(task.uri, members.intervals(output.attribute))
-    with tiledb.open(place, "w", timestamp=output.row + 1, ctx=storage.tiledb_ctx(task.uri)) as array:
-        array[rows, starts] = values
