@@ -19,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import hypothesis
 import numpy as np
 import pytest
+from forked import Launcher
 
 # The same examples in each run; `pytest --hypothesis-profile explore` looks for new ones.
 CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
@@ -62,6 +63,14 @@ def _logging_as_before() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    """Starts ingests in forks of a process that has loaded what they need."""
+    made = Launcher()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

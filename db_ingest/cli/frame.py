@@ -90,8 +90,23 @@ class Command:
         return " ".join([self.prog, *words, "[--flag ...]"])
 
     def run(self, argv: Sequence[str] | None = None) -> int:
-        """Parse, call and report; returns the exit status."""
-        words = list(sys.argv[1:] if argv is None else argv)
+        """Parse, call and report; returns the exit status.
+
+        Args:
+            argv: the words after the command's name; None for those of the process, which is to end with the command.
+        """
+        own = argv is None
+        try:
+            status = self._run(list(sys.argv[1:] if argv is None else argv))
+            if own:
+                _leave_nothing_to_interrupt()
+        except KeyboardInterrupt:
+            if own:
+                _leave_nothing_to_interrupt()
+            status = _say(self.prog, "interrupted")
+        return status
+
+    def _run(self, words: list[str]) -> int:
         try:
             parser = self.parser()
             given = vars(parser.parse_args(_with_config(parser, words)))
@@ -117,8 +132,6 @@ class Command:
             if frame["debug"]:
                 traceback.print_exc()
             return _say(self.prog, error)
-        except KeyboardInterrupt:
-            return _say(self.prog, "interrupted")
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -145,9 +158,8 @@ class CommandByFlag(Command):
     by: str = ""
     others: Mapping[str, Command] = field(default_factory=dict)
 
-    def run(self, argv: Sequence[str] | None = None) -> int:
+    def _run(self, words: list[str]) -> int:
         """Find out which command is meant, refuse flags of the others, and run it."""
-        words = list(sys.argv[1:] if argv is None else argv)
         try:
             given = _given(self.prog, words)
         except InputError as error:
@@ -161,7 +173,7 @@ class CommandByFlag(Command):
             return _say(
                 self.prog, InputError(f"--{foreign[0]} is no flag of {named}; {self.prog} {named} --help lists them")
             )
-        return chosen.run(words) if chosen is not self else super().run(words)
+        return chosen._run(words) if chosen is not self else super()._run(words)
 
 
 def _given(prog: str, words: list[str]) -> dict[str, Any]:
@@ -189,7 +201,10 @@ def run_group(prog: str, commands: Mapping[str, Command], argv: Sequence[str] | 
     """Run one of several commands by the first word of the line, e.g. ``gen_db info``."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in commands:
-        return commands[words[0]].run(words[1:])
+        status = commands[words[0]].run(words[1:])
+        if argv is None:
+            _leave_nothing_to_interrupt()
+        return status
     parser = _Parser(prog=prog, formatter_class=_formatter(), allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     inner = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -308,6 +323,16 @@ def _end_as_by_control_c() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
+
+
+def _leave_nothing_to_interrupt() -> None:
+    """Let Ctrl-C pass by a process that only has to end: it has said how the command went."""
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _say(prog: str, error: object) -> int:

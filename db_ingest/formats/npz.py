@@ -135,7 +135,7 @@ def _load(path: Path, key: str) -> np.ndarray:
 
 def _fill(values: np.ndarray, packed: IO[bytes]) -> None:
     """Read an array's values, a piece at a time: a member of an archive has no file to map."""
-    room = memoryview(values.view(np.uint8))
+    room = values.view(np.uint8).data
     while room:
         piece = packed.read(min(len(room), _PIECE))
         if not piece:

@@ -22,7 +22,10 @@ def create(uri: str, member: str, genome: Genome) -> None:
     """Make a member's array unless it is there; one that is there under its name is whole."""
     place = storage.join(uri, member)
     if not storage.exists(place):
-        storage.create_array(place, schema.schema_for(member, genome))
+        # The parts of a schema are made in TileDB's default context, and there is to be none but ours.
+        with tiledb.scope_ctx(storage.tiledb_ctx(uri)):
+            made = schema.schema_for(member, genome)
+        storage.create_array(place, made)
 
 
 def put(uri: str, member: str, row: int, first: int, cells: np.ndarray) -> None:

@@ -10,7 +10,12 @@ from db_ingest.storage.settings import LruCache
 if TYPE_CHECKING:
     import tiledb
 
-_CONFIG = {"sm.mem.malloc_trim": "false"}  # Memory given back after each query costs more to get again than many do.
+_CONFIG = {
+    # Memory given back after each query costs more to get again than many do.
+    "sm.mem.malloc_trim": "false",
+    # Python alone answers Ctrl-C: TileDB's handler crashes a process that was started to ignore it ("&" in a script).
+    "sm.enable_signal_handlers": "false",
+}
 # A context for S3 has dozens of threads: few are kept, and none of which the credentials were renewed.
 _contexts = LruCache(6)
 _CREDENTIALS = ("vfs.s3.aws_access_key_id", "vfs.s3.aws_secret_access_key", "vfs.s3.aws_session_token")

@@ -87,17 +87,20 @@ class Inputs:
 
 
 class Stored:
-    """A database, on disk or in S3, as ``catalogue.json`` and TileDB show it."""
+    """A database, on disk or in S3, as ``catalogue.json`` and TileDB show it when they are first looked at."""
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri)
+        self._arrays: dict[str, tiledb.Array] = {}
         self.context = tiledb.Ctx(_s3_config()) if self.uri.startswith("s3://") else tiledb.Ctx()
         with tiledb.VFS(ctx=self.context).open(f"{self.uri}/catalogue.json") as file:
             self.document = json.loads(file.read())
         self.places = {c["name"]: (c["offset"], c["size"]) for c in self.document["genome"]["chromosomes"]}
 
     def open(self, member: str) -> tiledb.Array:
-        return tiledb.open(f"{self.uri}/{member}", ctx=self.context)
+        if member not in self._arrays:
+            self._arrays[member] = tiledb.open(f"{self.uri}/{member}", ctx=self.context)
+        return self._arrays[member]
 
     def track(self, attribute: str, dataset: str) -> dict[str, Any]:
         (found,) = (t for t in self.document["tracks"] if (t["attribute"], t["dataset"]) == (attribute, dataset))
@@ -110,8 +113,8 @@ class Stored:
         level = "" if track["bin"] == 1 else f"@{track['bin']}"
         if track["bin"] != 1:
             offset, size = self._binned(chromosome, track["bin"])
-        with self.open(f"{track['folder']}/{attribute}{level}") as array:
-            return joined(array[track["row"], offset : offset + size]["value"])
+        array = self.open(f"{track['folder']}/{attribute}{level}")
+        return joined(array[track["row"], offset : offset + size]["value"])
 
     def values(self, attribute: str, dataset: str, chromosome: str) -> np.ndarray:
         """The same with counts as float32, NaN where there is none."""
@@ -120,13 +123,11 @@ class Stored:
 
     def sequence(self, chromosome: str) -> np.ndarray:
         offset, size = self.places[chromosome]
-        with self.open("sequence") as array:
-            return array[offset : offset + size]["value"]
+        return self.open("sequence")[offset : offset + size]["value"]
 
     def intervals(self, attribute: str, dataset: str) -> list[tuple[Any, ...]]:
         """Intervals behind a mask: chromosome, start, end, name, score, strand, three values and the summit."""
-        with self.open(f"intervals/{attribute}") as array:
-            found = array[self.track(attribute, dataset)["row"], :]
+        found = self.open(f"intervals/{attribute}")[self.track(attribute, dataset)["row"], :]
         rows = []
         for i in range(len(found["start"])):
             start = int(found["start"][i])

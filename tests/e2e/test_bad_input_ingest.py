@@ -23,6 +23,7 @@ import pysam
 import pytest
 import tiledb
 import yaml
+from forked import Launcher
 from plain import joined
 
 from db_ingest.cli.gen_ingest import COMMAND
@@ -725,30 +726,24 @@ def test_empty_peaks_are_a_mask_of_nothing_where_that_is_allowed(kind, content, 
 
 # A full disk
 
-ON_A_SMALL_DISK = """
-import json, shutil, subprocess, sys
-place, size, copy, *command = sys.argv[1:]
-subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", place], check=True)
-first = subprocess.run(command, capture_output=True, text=True)
-try:
-    tracks = [t["dataset"] for t in json.load(open(f"{place}/db/catalogue.json"))["tracks"]]
-except FileNotFoundError:
-    tracks = []
-subprocess.run(["mount", "-o", "remount,size=200m,nr_inodes=100k", place], check=True)
-second = subprocess.run(command, capture_output=True, text=True)
-shutil.copytree(f"{place}/db", copy)
-ran = [(done.returncode, done.stdout, done.stderr) for done in (first, second)]
-print(json.dumps({"tracks": tracks, "ran": ran}))
-"""
+ALONE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
 def can_mount() -> bool:
     """Whether a process may mount a file system that nobody else sees."""
     try:
-        words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        words = [*ALONE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Launcher]:
+    """Starts commands whose disks nobody else sees."""
+    launcher = Launcher(*ALONE)
+    yield launcher
+    launcher.close()
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount a small disk")
@@ -764,7 +759,7 @@ def can_mount() -> bool:
         ("size=100m,nr_inodes=25", 0, 1),
     ],
 )
-def test_full_disk_is_one_line_and_the_same_run_goes_on_where_there_is_room(size, finished, workers, tmp_path):
+def test_full_disk_is_one_line_and_the_same_run_goes_on_where_there_is_room(size, finished, workers, alone, tmp_path):
     rng = np.random.default_rng(4)
     (tmp_path / "genome.sizes").write_text("chr1\t400000\n")
     (tmp_path / "types.tsv").write_text("signal\tbigwig\n")
@@ -786,18 +781,20 @@ def test_full_disk_is_one_line_and_the_same_run_goes_on_where_there_is_room(size
         f"--workers={workers}",
         "--threads=1",
     ]
-    alone = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", ON_A_SMALL_DISK]
-    done = subprocess.run(
-        [*alone, str(place), size, str(copy), *command], capture_output=True, text=True, check=True, timeout=300
-    )
-    found = json.loads(done.stdout)
-    (status, out, err), (status_after, out_after, err_after) = found["ran"]
-    assert (status, out) == (1, "")
-    assert err.count("\n") == 1
-    assert err.startswith(f"gen_ingest: error: {place}/db")
-    assert "disk full" in err
-    assert finished <= len(found["tracks"]) < 4
-    assert status_after == 0, err_after
-    assert f"{4 - len(found['tracks'])} track(s) written, {len(found['tracks'])} unchanged" in out_after
+    assert alone.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(place)]).returncode == 0
+    first = alone.run(command)
+    catalogue = alone.run(["cat", f"{place}/db/catalogue.json"])
+    kept = len(json.loads(catalogue.stdout)["tracks"]) if catalogue.returncode == 0 else 0
+    assert alone.run(["mount", "-o", "remount,size=200m,nr_inodes=100k", str(place)]).returncode == 0
+    second = alone.run(command)
+    assert alone.run(["cp", "-r", f"{place}/db", str(copy)]).returncode == 0
+    assert alone.run(["umount", str(place)]).returncode == 0
+    assert (first.returncode, first.stdout) == (1, "")
+    assert first.stderr.count("\n") == 1
+    assert first.stderr.startswith(f"gen_ingest: error: {place}/db")
+    assert "disk full" in first.stderr
+    assert finished <= kept < 4
+    assert second.returncode == 0, second.stderr
+    assert f"{4 - kept} track(s) written, {kept} unchanged" in second.stdout
     for name, path in paths.items():
         np.testing.assert_array_equal(cells(copy, "signal", name), bigwig_values(path))

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -172,7 +173,7 @@ def test_quality_flags_and_shift_choose_the_reads_that_pysam_says(mixed, count, 
 OPERATIONS = st.lists(st.tuples(st.sampled_from("MIDNSHP=X"), st.integers(1, 9)), min_size=1, max_size=12)
 
 
-@settings(max_examples=150)
+@examples(40)
 @given(cigars=st.lists(st.tuples(OPERATIONS, st.booleans()), min_size=1, max_size=4))
 def test_any_cigar_counts_as_pysam_counts_it(tmp_path, cigars):
     reads = [
@@ -454,7 +455,7 @@ def test_record_that_cannot_be_is_refused(tmp_path, at, value, expects):
         bam.check_signal(path, NAMING, FIVE_PRIME)
 
 
-@settings(max_examples=300)
+@examples(60)
 @given(data=st.data())
 def test_records_of_any_bytes_are_refused_or_read(tmp_path, small, data):
     content = bytearray(gzip.decompress(small.read_bytes()))

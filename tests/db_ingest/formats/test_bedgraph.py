@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -56,7 +57,7 @@ def tracks(draw) -> list[tuple[str, int, int, float]]:
     return rows or [("chr3", 0, 50, 1.5)]
 
 
-@settings(max_examples=25)
+@examples(10)
 @given(tracks(), st.data())
 def test_values_are_those_of_a_bigwig_of_the_same_intervals(rows, data):
     with tempfile.TemporaryDirectory() as folder:

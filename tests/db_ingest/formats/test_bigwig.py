@@ -12,7 +12,8 @@ import numpy as np
 import pyBigWig
 import pytest
 from bigwig_writer import BEDGRAPH, FIXED_STEP, VARIABLE_STEP, Section
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -357,7 +358,7 @@ def test_block_that_is_not_what_the_index_says_names_the_place(tmp_path, at, cha
         values_of(path, "chr1")
 
 
-@settings(max_examples=300)
+@examples(60)
 @given(st.data())
 def test_any_damaged_byte_is_refused_or_read_without_another_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged_anywhere.bw"

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
-from hypothesis import example, given, settings
+from chance import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -19,7 +20,7 @@ from db_ingest.inputs.naming import Naming
 from db_ingest.layout.genome import Genome
 
 GENOME = Genome(("chr1", "chr2"), (1_000, 500))
-QUICK = settings(max_examples=80)
+QUICK = examples(25)
 
 
 def read(path: Path, least: int = 3, **options) -> list[tuple[int, list[str]]]:
@@ -113,7 +114,7 @@ DECIMALS = st.builds(
 )
 
 
-@settings(QUICK, max_examples=150)
+@examples(40)
 @given(
     st.lists(
         st.floats(width=32, allow_nan=False, allow_infinity=False).map(repr)

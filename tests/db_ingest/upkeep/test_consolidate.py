@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from handmade import CHUNK, GENOME, Database, fragments, rows
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import kill_at_steps
 
 from db_ingest import storage
 from db_ingest.errors import NoDatabaseError, RunError
@@ -231,7 +230,6 @@ def test_fragments_of_several_rows_are_refused(made, place):
 
 
 KILLED = """
-import os, signal, sys
 import tiledb
 import db_ingest.layout.genome
 from db_ingest.layout import arrays
@@ -239,32 +237,26 @@ from db_ingest.upkeep import consolidate as module
 db_ingest.layout.genome.CHUNK = 64
 module._SECONDS_TO_LIST = {"local": 0, "remote": 0}
 module.MANY = 3
-uri, moment = sys.argv[1], int(sys.argv[2])
-events = 0
+work = module.consolidate
 
-def step(event, arguments):
-    global events
-    there = uri in str(arguments[0]) if arguments else False
-    changing = event in ("os.rename", "os.mkdir", "os.symlink", "put", "footers")
+def look(event, arguments):
+    there = place and arguments and place in str(arguments[0])
+    changing = event in ("os.rename", "os.mkdir", "os.symlink")
     writing = event == "open" and arguments[1] not in (None, "r", "rb")
     # What is removed inside a folder is named by its last part alone.
     if event in ("os.remove", "os.rmdir") or (there and (changing or writing)):
-        events += 1
-        if events == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+        step()
 
-def between(function, name):
+def between(function):
     def call(*arguments, **options):
-        step(name, (uri,))
+        step()
         function(*arguments, **options)
-        step(name, (uri,))
+        step()
     return call
 
-arrays.put = between(arrays.put, "put")
-tiledb.consolidate = between(tiledb.consolidate, "footers")
-sys.addaudithook(step)
-module.consolidate(uri)
-print(events)
+arrays.put = between(arrays.put)
+tiledb.consolidate = between(tiledb.consolidate)
+sys.addaudithook(look)
 """
 
 
@@ -278,21 +270,12 @@ def test_killed_at_any_moment_the_database_is_right(tmp_path):
     db.catalogue.tracks = db.catalogue.tracks[:-1]
     db.save()
 
-    def start(name: str, moment: int) -> subprocess.Popen:
-        shutil.copytree(db.uri, tmp_path / name)
-        command = [sys.executable, "-c", KILLED, str(tmp_path / name), str(moment)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    whole = start("whole", 0)
-    steps = int(whole.communicate()[0])
-    assert steps > 40
-    wanted = sorted(fragments(str(tmp_path / "whole"), "counts/cuts"))
-    moments = [1 + steps * i // 5 for i in range(5)]
-    running = {moment: start(f"killed{moment}", moment) for moment in moments}
-    for moment, process in running.items():
-        process.communicate()
-        assert process.returncode == -9
-        uri = str(tmp_path / f"killed{moment}")
+    places = [str(tmp_path / name) for name in ("whole", *(f"killed{i}" for i in range(5)))]
+    for place in places:
+        shutil.copytree(db.uri, place)
+    assert kill_at_steps(KILLED, places[0], places[1:]) > 40
+    wanted = sorted(fragments(places[0], "counts/cuts"))
+    for uri in places[1:]:
         db.check(uri)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MANY", 3)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from handmade import CHUNK, Database, fragments, rows
+from killed import kill_at_steps
 
 from db_ingest import storage
 from db_ingest.errors import InputError, NoDatabaseError, RunError
@@ -137,38 +136,25 @@ def test_part_of_a_copy_of_another_database_is_refused(db, to):
 
 
 KILLED = """
-import os, signal, sys
 import db_ingest.upkeep.consolidate, db_ingest.upkeep.copying
-uri, to, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
-events = 0
 
-def step(event, arguments):
-    global events
+def look(event, arguments):
     changing = event in ("os.remove", "os.rename") or (event == "open" and arguments[1] not in (None, "r", "rb"))
-    if changing and to in str(arguments[0]):
-        events += 1
-        if events == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if changing and place and place in str(arguments[0]):
+        step()
 
-sys.addaudithook(step)
-db_ingest.upkeep.copying.copy(uri, to)
-print(events)
+def work(place):
+    db_ingest.upkeep.copying.copy({uri!r}, place)
+
+sys.addaudithook(look)
 """
 
 
 def test_killed_copy_is_not_visible_and_goes_on_where_it_ended(db, tmp_path):
-    def start(name: str, moment: int) -> subprocess.Popen:
-        command = [sys.executable, "-c", KILLED, db.uri, str(tmp_path / name), str(moment)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    steps = int(start("whole", 0).communicate()[0])
-    assert steps > 40
-    running = {moment: start(f"killed{moment}", moment) for moment in range(steps // 6, steps, steps // 6)}
+    places = [str(tmp_path / f"killed{i}") for i in range(6)]
+    assert kill_at_steps(KILLED.format(uri=db.uri), str(tmp_path / "whole"), places) > 40
     there = []
-    for moment, process in running.items():
-        process.communicate()
-        assert process.returncode == -9
-        to = str(tmp_path / f"killed{moment}")
+    for to in places:
         if not (Path(to) / "catalogue.json").exists():
             with pytest.raises(NoDatabaseError):
                 load(to)

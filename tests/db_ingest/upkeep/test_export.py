@@ -13,7 +13,8 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from hypothesis import assume, given, settings
+from chance import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from db_ingest import ingest
@@ -112,7 +113,7 @@ VALUES = st.one_of(
 SHORT = {"chr1": 90, "chr10": 30, "chr2": 50, "chrM": 4}
 
 
-@settings(max_examples=12)
+@examples(6)
 @given(
     runs=st.lists(st.tuples(st.sampled_from(list(SHORT)), st.integers(1, 9), VALUES), min_size=1, max_size=60),
     ending=st.sampled_from([".bw", ".bedGraph", ".bedGraph.gz"]),
@@ -232,7 +233,7 @@ def test_memory_does_not_grow_with_the_chromosome(inputs, uri, tmp_path, monkeyp
 # The writer of bigWig
 
 
-@settings(max_examples=15)
+@examples(6)
 @given(
     runs=st.lists(
         st.tuples(st.integers(0, 5_000), st.integers(1, 5_000), st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=40

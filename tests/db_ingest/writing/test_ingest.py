@@ -8,10 +8,7 @@ import hashlib
 import importlib
 import json
 import os
-import signal
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -869,7 +866,7 @@ def test_changed_file_is_not_put_together_with_what_is_left_of_the_old_one(
 
 @pytest.mark.parametrize("seen", ["", ".lock", "catalogue.json", "sequence", "signal/signal/__fragments", "mask/peaks"])
 def test_killed_ingest_leaves_a_readable_catalogue_or_none_and_the_next_run_completes(
-    inputs, one_signal, uri, stored, read_bigwig, seen
+    inputs, one_signal, uri, stored, read_bigwig, launcher, seen
 ):
     path, arguments = one_signal
     peaks = inputs.bed("p.narrowPeak", PEAKS)
@@ -877,15 +874,11 @@ def test_killed_ingest_leaves_a_readable_catalogue_or_none_and_the_next_run_comp
     arguments["tiledb_metadata"] = str(inputs.samples(rows))
     arguments["attribute_config_file"] = str(inputs.types(signal="bigwig", peaks="bed_summit_from_last_col"))
     words = ["--tdb_array", uri, *(f"--{name}={value}" for name, value in arguments.items())]
-    with subprocess.Popen(
-        [sys.executable, "-c", "import sys; from db_ingest.cli.gen_ingest import main; sys.exit(main())", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None and not os.path.exists(os.path.join(uri, seen)):
-            time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = launcher.start(["gen_ingest", *words])
+    while process.poll() is None and not os.path.exists(os.path.join(uri, seen)):
+        time.sleep(0.0005)
+    process.kill()
+    process.communicate()
     if os.path.exists(f"{uri}/catalogue.json"):
         done = {(t["attribute"], t["dataset"]) for t in json.loads(Path(uri, "catalogue.json").read_text())["tracks"]}
         assert done <= {(attribute, dataset) for dataset in rows for attribute in ("signal", "peaks")}

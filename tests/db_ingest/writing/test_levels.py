@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiledb
+from chance import examples
 from handmade import CHUNK, GENOME, Database, rows
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from plain import joined
 
@@ -108,7 +109,7 @@ def test_counts_without_a_value_are_left_out(db):
     assert np.isnan(found["chr1"][2])
 
 
-@settings(max_examples=200)
+@examples(60)
 @given(data=st.data(), bin=st.integers(1, 40), aggregation=st.sampled_from(["mean", "max", "sum"]))
 def test_bins_of_any_values(data, bin, aggregation):
     value = st.one_of(st.just(np.nan), st.floats(-(2.0**100), 2.0**100, width=32))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyBigWig
 import pytest
+from chance import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from db_ingest import ingest
 CHUNK = 65_536
 SIZES = {"chr1": 2 * CHUNK + 100, "chr2": CHUNK - 1, "chr3": CHUNK, "chr4": 1}
 BORDERS = [0, CHUNK, 2 * CHUNK]
-round_trips = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+round_trips = settings(examples(8), suppress_health_check=list(HealthCheck))
 
 
 class Peak(NamedTuple):
