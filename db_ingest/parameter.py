@@ -140,6 +140,8 @@ class Parameter:
             require_choice(self.name, value, setting.choices)
         if not self.is_number:
             return
+        if value != value:
+            raise InputError(f"--{self.name} nan: expected a number")
         if setting.most is not None and not (setting.least or 0) <= value <= setting.most:
             what = "a share" if setting.unit == "share" else "a number"
             raise InputError(

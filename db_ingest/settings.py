@@ -159,15 +159,26 @@ class Overrides:
         kinds: the dataclasses.
         only: names of flags, where it is not all of them.
         without: names of flags that are none of the function's.
+        help: help texts by names of flags, where they mean something else to the function.
     """
 
-    def __init__(self, *kinds: type[Settings], only: Iterable[str] = (), without: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *kinds: type[Settings],
+        only: Iterable[str] = (),
+        without: Iterable[str] = (),
+        help: Mapping[str, str] | None = None,
+    ) -> None:
         every = {name: found for kind in kinds for name, found in kind.parameters().items()}
         chosen = list(only) or [name for name in every if name not in set(without)]
         self.parameters = [
             dataclasses.replace(every[name], default=None, annotation=without_none(every[name].annotation) | None)
             for name in chosen
         ]
+        for place, parameter in enumerate(self.parameters):
+            text = (help or {}).get(parameter.name, parameter.setting.help)
+            setting = dataclasses.replace(parameter.setting, help=text)
+            self.parameters[place] = dataclasses.replace(parameter, setting=setting)
 
 
 def takes_settings(function: Callable[..., Result]) -> Callable[..., Result]:

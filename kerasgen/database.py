@@ -171,7 +171,7 @@ class Database:
             chromosomes: ``(n,)`` names, or places in the genome.
             starts: ``(n,)`` bp, 0-based, multiples of ``bin``; a window may lie past either end.
             length: bins a window.
-            bin: bp a bin.
+            bin: bp per bin.
             aggregation: ``"mean"``, ``"max"`` or ``"sum"``.
 
         Returns:

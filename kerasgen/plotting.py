@@ -34,7 +34,7 @@ def figure(rows: int, columns: int, *, width: float = 4.2, height: float = 3.2, 
 
 
 PRINT_DPI = 250
-"""Dots an inch of a figure that is to be printed."""
+"""Dots per inch of a figure that is to be printed."""
 
 
 def save(path: Path, drawn: Any, dpi: float | None = None) -> Path:

@@ -26,7 +26,7 @@ from kerasgen.objectives import heads as kinds
 from kerasgen.prediction.batches import read_batches, turned
 from kerasgen.prediction.bigwig import write_bigwigs
 from kerasgen.prediction.files import coordinates
-from kerasgen.prediction.predict_tdb import resolve
+from kerasgen.prediction.predict_tdb import REGIONS_HELP, resolve
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
 from kerasgen.sequence import one_hot
@@ -75,7 +75,7 @@ def shap(
     out_prefix: Annotated[str, Setting("P of the files written: P.shap.h5 and P.HEAD.bw", group="files", metavar="P")],
     *,
     tdb_array: TdbArray | None = None,
-    changes: Annotated[Changes, Overrides(Inputs, Regions, only=_OVERRIDDEN)],
+    changes: Annotated[Changes, Overrides(Inputs, Regions, only=_OVERRIDDEN, help=REGIONS_HELP)],
     chroms: Annotated[
         Sequence[str] | None,
         Setting("chromosomes whose regions are explained (default: all)", group="folds", metavar="CHROM"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -67,7 +68,8 @@ class BatchGenerator(keras.utils.PyDataset):
         source = source or BlockSource(builder.database, builder.needs, Order(), batch_size)
         self.windows, self._held = source.epoch(plan, epoch)
         if filtered and builder.is_filtered:
-            self.windows = keep_accepted(builder, self.windows, self.batch_size, parts=self._held.parts)
+            with contextlib.closing(self._held) as held:
+                self.windows = keep_accepted(builder, self.windows, self.batch_size, parts=held.parts)
             if len(self.windows.centre) == 0:
                 raise InputError(
                     "no validation sample lies within the minima and maxima of --tdb_input and --tdb_output"

@@ -122,7 +122,11 @@ class Head:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the measures that its predictions are scored by."""
-        return KINDS[self.kind].metrics
+        measures = KINDS[self.kind].metrics
+        if LOSSES[self.loss].of_counts:
+            return measures
+        # Of numbers that may be below 0, as logarithms are, there is no deviance.
+        return tuple("mse" if name == "poisson_deviance" else name for name in measures)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ Read = Callable[[int, int], np.ndarray]
 """``(first, last) -> (last - first, length, tracks)``: values of windows by their number, in genome direction."""
 
 VALUES_AT_A_TIME = 2**23
-"""Values held in memory at a time, so many for the windows that are laid and so many for those that are read."""
+"""Values held in memory at a time, so many for the sums over windows and so many for the windows that are read."""
 
 
 def write_bigwigs(
@@ -36,7 +37,8 @@ def write_bigwigs(
 ) -> None:
     """Write windows as bigWig files of one track each, all of them or none.
 
-    Windows are taken in the order of their places, a bounded number at a time, so memory does not grow with them.
+    Each window is read once, a bounded number at a time, so memory does not grow with them. Windows that are not in the
+    order of their places are put in order in a temporary file beside the first of the paths.
 
     Args:
         paths: files to write, one per track.
@@ -45,7 +47,7 @@ def write_bigwigs(
         start: ``(n,) int`` first base of each window; what lies past a chromosome's ends is cut off.
         length: bp of each window.
         read: gives windows that are consecutive by number; a base without a value is NaN.
-        at_a_time: values in memory, counted once for those that are laid and once for those that are read.
+        at_a_time: values in memory, counted once for the sums over windows and once for the windows that are read.
     """
     from db_ingest.formats.bigwig_writer import BigWigWriter
 
@@ -55,33 +57,65 @@ def write_bigwigs(
     with ExitStack() as stack:
         temporary = [stack.enter_context(storage.replacing(path)) for path in paths]
         writers = [stack.enter_context(BigWigWriter(path, sizes, threads)) for path in temporary]
-        for name in writers[0].chromosomes:
-            place = genome.index(name)
+        places = np.array([genome.index(name) for name in writers[0].chromosomes])
+        order = np.lexsort((start, np.argsort(places)[chromosome]))
+        read = stack.enter_context(_in_order(order, length, len(paths), read, most, Path(temporary[0]).parent))
+        chromosome, start = chromosome[order], start[order]
+        for name, place in zip(writers[0].chromosomes, places, strict=True):
             here = np.flatnonzero(chromosome == place)
-            here = here[np.argsort(start[here], kind="stable")]
             for origin, means in _means(here, start, length, len(paths), read, most):
                 low, high = max(0, -origin), min(len(means), sizes[name] - origin)
                 for writer, values in zip(writers, means[low:high].T, strict=True):
                     _add(writer, name, origin + low, values)
 
 
+@contextmanager
+def _in_order(order: np.ndarray, length: int, tracks: int, read: Read, most: int, folder: Path) -> Iterator[Read]:
+    """A way to read windows by their rank, consecutive ranks at a time.
+
+    Args:
+        order: number of the window of each rank.
+        length: bp of each window.
+        tracks: values per base.
+        read: gives windows by number.
+        most: windows read at a time.
+        folder: where the temporary file is, if there needs to be one.
+    """
+    count = len(order)
+    if (order == np.arange(count)).all():
+        yield read
+        return
+    ranks = np.argsort(order)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        ordered: np.ndarray | None = None
+        for first in range(0, count, most):
+            last = min(first + most, count)
+            values = read(first, last)
+            if ordered is None:
+                ordered = np.memmap(file, values.dtype, "w+", shape=(count, length, tracks))
+            ordered[ranks[first:last]] = values
+        assert ordered is not None
+        in_order = ordered
+        yield lambda first, last: in_order[first:last]
+
+
 def _means(
-    order: np.ndarray, start: np.ndarray, length: int, tracks: int, read: Read, most: int
+    ranks: np.ndarray, start: np.ndarray, length: int, tracks: int, read: Read, most: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Means over windows of one chromosome, in order: stretches of bases as their first base and ``(bases, tracks)``.
 
     Args:
-        order: numbers of the chromosome's windows by place.
-        start: first base of each window, by its number.
+        ranks: of the chromosome's windows, consecutive.
+        start: first base of each window, by its rank.
         length: bp of each window.
         tracks: values per base.
-        read: gives windows.
+        read: gives windows by rank.
         most: windows read at a time.
     """
     at, total, number = 0, np.zeros((0, tracks)), np.zeros(0)
-    for first in range(0, len(order), most):
-        values = _read_some(order[first : first + most], read, most)
-        starts = start[order[first : first + most]]
+    for first in range(0, len(ranks), most):
+        starts = start[ranks[first : first + most]]
+        values = read(int(ranks[first]), int(ranks[first]) + len(starts))
         edges = [0, *(np.flatnonzero(np.diff(starts) > length) + 1), len(starts)]
         for begin, end in itertools.pairwise(edges):
             if begin > 0:
@@ -96,28 +130,10 @@ def _means(
                 total[where] += values[i]
                 number[where] += 1
         # What lies before the next window is done; the rest, at most a window, begins where that does.
-        is_last = first + most >= len(order)
-        done = len(number) if is_last else min(int(start[order[first + most]]) - at, len(number))
+        is_last = first + most >= len(ranks)
+        done = len(number) if is_last else min(int(start[ranks[first + most]]) - at, len(number))
         yield at, total[:done] / number[:done, None]
         at, total, number = at + done, total[done:], number[done:]
-
-
-def _read_some(wanted: np.ndarray, read: Read, most: int) -> np.ndarray:
-    """Values of windows by number, in the order asked for, read as runs of consecutive windows."""
-    order = np.argsort(wanted)
-    numbers = wanted[order]
-    found: np.ndarray | None = None
-    at = 0
-    while at < len(numbers):
-        first = int(numbers[at])
-        stop = int(np.searchsorted(numbers, first + most))
-        block = read(first, int(numbers[stop - 1]) + 1)
-        if found is None:
-            found = np.empty((len(wanted), *block.shape[1:]), block.dtype)
-        found[order[at:stop]] = block[numbers[at:stop] - first]
-        at = stop
-    assert found is not None
-    return found
 
 
 def _add(writer: BigWigWriter, chromosome: str, origin: int, values: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from db_ingest import storage
 from db_ingest.errors import InputError
 from db_ingest.progress import progress
-from db_ingest.settings import Changes, Overrides, Setting, takes_settings
+from db_ingest.settings import Changes, Overrides, Setting, absolute_path, takes_settings
 from kerasgen import backend, bundle
 from kerasgen import spec as specs
 from kerasgen.bundle import Bundle
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger("kerasgen")
+
+
+REGIONS_HELP = {
+    "bed_regions_center": "where in a region of --bed_regions a window is centred; random: anywhere, fixed by --seed",
+    "jitter": "with --bed_regions: largest distance by which a centre is moved either way, fixed by --seed",
+    "tdb_ambig_attribute": "mask of ambiguous bases: no centre lies on one",
+}
+"""What settings of regions mean where each region is taken once and there is no background."""
 
 
 class PredictionResult(NamedTuple):
@@ -56,7 +64,7 @@ def predict_tdb(
     ],
     *,
     tdb_array: TdbArray | None = None,
-    changes: Annotated[Changes, Overrides(Inputs, Outputs, Values, Regions, without=["ambiguous"])],
+    changes: Annotated[Changes, Overrides(Inputs, Outputs, Values, Regions, without=["ambiguous"], help=REGIONS_HELP)],
     predict_chroms: Annotated[
         Sequence[str] | None,
         Setting(
@@ -68,7 +76,8 @@ def predict_tdb(
     bigwig_prefix: Annotated[
         str | None,
         Setting(
-            "also write P.task_N.predicted.bw and P.task_N.observed.bw (expected and observed counts per base)",
+            "also write P.task_N.predicted.bw and P.task_N.observed.bw: expected and observed counts per base; of an "
+            "output of bins, each bin's value at all its bases",
             group="files",
             metavar="P",
         ),
@@ -145,12 +154,15 @@ def resolve(found: Bundle, tdb_array: str | None, changes: Changes) -> Resolved:
     # Settings of training that prediction does not take over.
     regions = changes.onto(replace(before, bed_regions_center=center, bed_regions_jitter=1, jitter=0))
     if "bed_regions" in changes:
-        regions = replace(regions, tdb_partition_attribute_for_upsample=None)
+        regions = _without(
+            regions, changes, "tdb_partition_attribute_for_upsample", "tdb_partition_datasets_for_upsample"
+        )
     elif "tdb_partition_attribute_for_upsample" in changes:
-        regions = replace(regions, bed_regions=None, bed_regions_stranded=False)
+        regions = _without(regions, changes, "bed_regions", "bed_regions_center", "bed_regions_stranded")
     data = changes.onto(Data.from_flat(run))
-    database = Database(tdb_array or run["tdb_array"])
-    record = {**run, **data.flat(), **regions.flat(), "tdb_array": tdb_array or run["tdb_array"]}
+    uri = tdb_array or run["tdb_array"]
+    database = Database(uri)
+    record = {**run, **data.flat(), **regions.absolute().flat(), "tdb_array": absolute_path(uri)}
     if changes.touches(Data):
         spec = specs.from_settings(database, data)
         if len(spec.outputs) == len(found.spec.outputs):
@@ -160,6 +172,12 @@ def resolve(found: Bundle, tdb_array: str | None, changes: Changes) -> Resolved:
         if not channels.is_sequence:
             channels.tracks(database)
     return Resolved(database, found.spec, regions, record)
+
+
+def _without(regions: Regions, changes: Changes, *names: str) -> Regions:
+    """The regions with defaults in place of what the training said of some settings; what was given stays."""
+    defaults = Regions()
+    return replace(regions, **{name: getattr(defaults, name) for name in names if name not in changes})
 
 
 def choose_chromosomes(found: Bundle, database: Database, named: Sequence[str] | None) -> list[str]:

@@ -124,7 +124,7 @@ def crowded(
         inside = np.clip(position - starts[safe], 0, (ends - starts)[safe])
         return np.where(place < 0, 0, before[safe] + inside)
 
-    # How many N a window has is linear between these centres, and rises or falls by one a base or not at all.
+    # How many N a window has is linear between these centres, and rises or falls by one per base or not at all.
     bends = np.unique(np.concatenate([starts - flank, starts + flank, ends - flank, ends + flank]))
     many = unknown_below(bends + flank) - unknown_below(bends - flank)
     allowed = int(most * 2 * flank + 1e-6)

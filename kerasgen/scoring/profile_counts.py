@@ -84,12 +84,13 @@ def score_bpnet(
 ) -> Scores:
     """Score predicted profiles and counts of each task, each measure beside its baselines.
 
-    Counts: Pearson, Spearman and MSE of log counts. Profiles, a value a locus: Pearson of the predicted probabilities
-    with the observed counts; Jensen-Shannon distance (natural log); normalised JSD, 1 - JSD / JSD of a flat profile
-    (1 is perfect, 0 no better than flat); multinomial negative log likelihood. Baselines: the mean observed profile of
-    the other scored loci, the observed profile with its positions shuffled, another locus's prediction, and one
-    replicate taken as the prediction of the other. Counts per bin: Pearson, Spearman and Poisson deviance over all bins
-    of all loci. Labels: areas under the ROC and precision-recall curves and log loss.
+    Counts: Pearson, Spearman and MSE of log counts. Profiles, one value per locus: Pearson of the predicted
+    probabilities with the observed counts; Jensen-Shannon distance (natural log); normalised JSD, 1 - JSD / JSD of a
+    flat profile (1 is perfect, 0 no better than flat); multinomial negative log likelihood. Baselines: the mean
+    observed profile of the other scored loci, the observed profile with its positions shuffled, another locus's
+    prediction, and one replicate taken as the prediction of the other. Counts per bin: Pearson, Spearman and Poisson
+    deviance over all bins of all loci; of other values per bin, MSE in place of the deviance. Labels: areas under the
+    ROC and precision-recall curves and log loss.
 
     Raises:
         InputError: not a predictions file, an unknown task or dataset, or a task without loci to score.
@@ -124,7 +125,7 @@ def score_bpnet(
         if found.profile is not None and task < widths[found.profile]:
             smooth = (smooth_observed_profile, smooth_predicted_profile)
             result["profile"] = _profile_scores(found, task, keep, pair, rng, table, smooth)
-        result |= _other_scores(found, task, keep, rng)
+        result |= _other_scores(found, task, keep, pair, rng)
         if not any(name in result for name in heads.NAMES):
             raise InputError(f"{predictions}: task {task} has fewer than 2 known labels; there is nothing to score")
         results.append(result)
@@ -215,7 +216,13 @@ def _count_scores(
     return scores
 
 
-def _other_scores(found: Predictions, task: int, keep: np.ndarray, rng: np.random.Generator) -> dict[str, HeadScores]:
+def _other_scores(
+    found: Predictions,
+    task: int,
+    keep: np.ndarray,
+    pair: list[list[np.ndarray]] | None,
+    rng: np.random.Generator,
+) -> dict[str, HeadScores]:
     """Scores of the heads that are neither profile nor counts, by their names."""
     scores = {}
     for name in heads.NAMES:
@@ -223,8 +230,9 @@ def _other_scores(found: Predictions, task: int, keep: np.ndarray, rng: np.rando
         if name in ("profile", "counts") or place is None or task >= found.spec.outputs[place].width:
             continue
         labels, outputs = found.labels[place][keep, ..., task], found.outputs[place][keep, ..., task]
-        scores[name] = head_scores(heads.of(found.spec.outputs[place]), labels, outputs, rng)
-    return {name: found for name, found in scores.items() if found}
+        replicates = None if pair is None else [each[place][keep, ..., task] for each in pair]
+        scores[name] = head_scores(heads.of(found.spec.outputs[place]), labels, outputs, rng, replicates)
+    return {name: each for name, each in scores.items() if each}
 
 
 def _profile_scores(

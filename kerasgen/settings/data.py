@@ -114,7 +114,7 @@ class Values(Settings):
 
     tdb_transformation_pseudocount: Annotated[
         float,
-        Setting("number added before a logarithm; kept with the model", unit="", group="inputs and outputs"),
+        Setting("number added before a logarithm; kept with the model", unit="", group="inputs and outputs", least=0),
     ] = 1.0
     strand_map: Annotated[
         Sequence[str] | None,

@@ -117,6 +117,12 @@ class Regions(Settings):
                 "--bed_regions_jitter is the number of centres drawn per region with --bed_regions_center random; "
                 "--jitter moves centres by up to so many bp"
             )
+        if self.bed_regions is None:
+            for name, default in (("bed_regions_center", "summit"), ("bed_regions_stranded", False)):
+                if getattr(self, name) != default:
+                    raise InputError(f"--{name} goes with {_BED}; {_PARTITION} was given")
+        elif self.tdb_partition_datasets_for_upsample:
+            raise InputError(f"--tdb_partition_datasets_for_upsample goes with {_PARTITION}; {_BED} was given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,12 +283,6 @@ class Samples(Settings):
         regions.require_consistent()
         if sampling.revcomp and regions.bed_regions_stranded:
             raise InputError("--revcomp turns windows at random, --bed_regions_stranded by their strand; give one")
-        if regions.bed_regions is None:
-            for name, default in (("bed_regions_center", "summit"), ("bed_regions_stranded", False)):
-                if getattr(regions, name) != default:
-                    raise InputError(f"--{name} goes with {_BED}; {_PARTITION} was given")
-        elif regions.tdb_partition_datasets_for_upsample:
-            raise InputError(f"--tdb_partition_datasets_for_upsample goes with {_PARTITION}; {_BED} was given")
         if self.by_base:
             self._require_by_base()
         if regions.ambiguous == "window" and regions.tdb_ambig_attribute is None:

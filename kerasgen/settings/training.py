@@ -57,7 +57,9 @@ class Losses(Settings):
             group="model",
         ),
     ] = "auto"
-    profile_loss_weight: Annotated[float, Setting("weight of the loss of profiles", unit="", group="model")] = 1.0
+    profile_loss_weight: Annotated[
+        float, Setting("weight of the loss of profiles", unit="", group="model", least=0)
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,7 @@ class Loading(Settings):
             unit="GB",
             group="running",
             metavar="GB",
+            least=0,
             may_change=True,
         ),
     ] = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FILE = "checkpoint.npz"
 LEARNED = "learned.json"
-"""The state of a training of one model a chromosome; see :mod:`kerasgen.track_models.chromosomes`."""
+"""The state of a training of one model per chromosome; see :mod:`kerasgen.track_models.chromosomes`."""
 
 EpochMetrics = dict[str, float]
 """Metrics of one epoch by name, as a row of ``P.log.csv`` holds them."""

@@ -108,11 +108,18 @@ def test_more_by_position_than_there_is_are_refused() -> None:
         ({"share": 2.0}, "--share 2: expected a share from 0 to 1"),
         ({"way": "fast"}, "--way fast: expected one of plateau, cosine"),
         ({"seed": -1}, "--seed -1: expected 0 or more"),
+        ({"rate": float("nan")}, "--rate nan: expected a number"),
     ],
 )
 def test_values_out_of_bounds_are_refused_in_words_of_the_command_line(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         train("db", in_flank=[5], **arguments)
+
+
+def test_help_of_a_setting_may_be_another_where_it_is_given_in_place_of_one() -> None:
+    given = Overrides(Speed, help={"epochs": "epochs until it stops"}).parameters
+    assert {p.name: p.setting.help for p in given}["epochs"] == "epochs until it stops"
+    assert {p.name for p in given} == set(Speed.parameters())
 
 
 def test_dataclass_checks_its_values_when_it_is_made() -> None:

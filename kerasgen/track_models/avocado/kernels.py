@@ -78,7 +78,7 @@ def adam_rows(rows, gradient, column, table, first, second, last, step, rate, de
     """One step of Adam on the rows that a batch touched; the gradients of a row's samples add up.
 
     Args:
-        rows: ``(n,)`` sorted rows, one a sample.
+        rows: ``(n,)`` sorted rows, one per sample.
         gradient: ``(n, columns) float32``; this table's begin at ``column``.
         table, first, second, last: as in :func:`catch_up`.
         step: number of this step, from 1.

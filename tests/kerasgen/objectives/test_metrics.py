@@ -56,6 +56,7 @@ def test_vectors_are_measured_as_scikit_learn_does(rng: np.random.Generator) -> 
         ("auroc", roc_auc_score, (labels, probabilities)),
         ("auprc", average_precision_score, (labels, probabilities)),
         ("log_loss", log_loss, (labels, probabilities)),
+        ("log_loss", log_loss, (labels, np.round(probabilities))),
     ):
         assert metrics.METRICS[name](*pair) == pytest.approx(reference(*pair), rel=1e-6)
 

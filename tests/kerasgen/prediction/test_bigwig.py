@@ -55,6 +55,7 @@ def test_overlapping_windows_are_averaged_and_ends_cut_off(
             np.testing.assert_allclose(file.values(name, 0, size, numpy=True), mean, rtol=1e-6)
     assert [p.name for p in tmp_path.iterdir()] == ["x.bw"]
     assert read.most <= max(1, at_a_time // LENGTH)
+    assert read.calls == -(-40 // read.most), "each window is read once, whatever the order"
 
 
 def test_what_is_read_at_a_time_does_not_grow_with_the_windows(tmp_path: Path, rng: np.random.Generator) -> None:

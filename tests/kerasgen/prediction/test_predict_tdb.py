@@ -132,6 +132,12 @@ def test_partition_peaks_are_predicted_at_their_middle(trained: Path, tmp_path: 
         ({"tdb_output_datasets": ["nope"]}, "no dataset 'nope'"),
         ({"bed_regions": "/no.bed"}, "/no.bed: no such file"),
         ({"batch_size": 0}, "--batch_size 0"),
+        ({"bed_regions": "x.bed", "tdb_partition_attribute_for_upsample": "peaks"}, "give one of --bed_regions and"),
+        (
+            {"tdb_partition_attribute_for_upsample": "idr_peak", "bed_regions_center": "edges"},
+            "--bed_regions_center goes with --bed_regions; --tdb_partition_attribute_for_upsample was given",
+        ),
+        ({"tdb_transformation_pseudocount": -1}, "--tdb_transformation_pseudocount -1: expected 0 or more"),
     ],
 )
 def test_bad_input_is_refused_and_leaves_nothing(trained: Path, tmp_path: Path, changes: dict, message: str) -> None:
