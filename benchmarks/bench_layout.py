@@ -98,7 +98,7 @@ def table(path: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print a table a file."""
+    """Print one table per file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.bigwig")
     parser.add_argument("--bases", type=float, default=50, help="Mb of the tracks that are made")

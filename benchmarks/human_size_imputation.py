@@ -6,7 +6,7 @@ Tracks are made on a pilot of 28 Mb and on a chromosome of chr1's length (hg38, 
 ``gen_train --per_chromosome`` (network from the pilot, then the chromosome's factors), and one that was held out is
 imputed over both, as one bigWig. It is compared with ``Avocado.predict`` by pyBigWig: at the ends of both chromosomes
 and in pieces between. ``default`` is the default preset as it is; ``published`` has the published preset's factors of
-the genome (25, 40, 45) and 200 steps a chromosome.
+the genome (25, 40, 45) and 200 steps per chromosome.
 """
 
 from __future__ import annotations

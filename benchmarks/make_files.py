@@ -22,7 +22,7 @@ _NEIGHBOURHOOD = 10_000
 _ENTRIES = 1_000_000
 _FRAGMENT = 210
 _READS = {"counts": (0.05, 130.0), "coverage": (0.025, 65.0), "pvalue": (0.025, 65.0)}
-"""Of a kind: reads a base of background, and of a peak."""
+"""Of a kind: reads per base of background, and of a peak."""
 
 
 def peak_summits(size: int, seed: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def write_bigwig(path: str | Path, sizes: Mapping[str, int], seed: int = 0, kind
         path: where to.
         sizes: chromosome name -> length in bp.
         seed: of the draws; peaks lie at the same places for every seed, their heights and the background differ.
-        kind: ``counts``, 5' ends of reads a base: whole numbers, most 0, overdispersed; ``coverage``, how many
+        kind: ``counts``, 5' ends of reads per base: whole numbers, most 0, overdispersed; ``coverage``, how many
             fragments lie over a base: runs of whole numbers; ``pvalue``, as MACS2 writes: runs of real numbers with
             five decimals.
 

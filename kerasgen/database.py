@@ -170,7 +170,7 @@ class Database:
             tracks: tracks of this database.
             chromosomes: ``(n,)`` names, or places in the genome.
             starts: ``(n,)`` bp, 0-based, multiples of ``bin``; a window may lie past either end.
-            length: bins a window.
+            length: bins per window.
             bin: bp per bin.
             aggregation: ``"mean"``, ``"max"`` or ``"sum"``.
 

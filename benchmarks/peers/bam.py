@@ -1,4 +1,4 @@
-"""5' ends of a BAM's alignments, a track a strand: from the file to whatever each can be read from afterwards."""
+"""5' ends of a BAM's alignments, one track per strand: from the file to whatever each can be read from afterwards."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def pybigtools(job: SimpleNamespace) -> Work:
 
 
 def figwig(job: SimpleNamespace) -> Work:
-    """Windows of one width in a call, as many as make a chunk a thread, into an array used again and again."""
+    """Windows of one width in a call, as many as make one chunk per thread, into an array used again and again."""
     from figwig import BigWigReader
 
     width = 2**16

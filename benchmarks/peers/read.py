@@ -42,7 +42,7 @@ class Wanted:
         return lambda: (read(start, end) for start, end in places)
 
     def many_windows(self, read: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Work:
-        """Work of ``read(starts, out)`` on the windows: at once, or of a whole track a chunk a thread."""
+        """Work of ``read(starts, out)`` on the windows: at once, or of a whole track one chunk per thread."""
         step = self.threads * CHUNK // TILE if self.whole else len(self.windows)
         values = np.empty((min(step, len(self.windows)), self.width), np.float32)
         parts = [self.windows[i : i + step] for i in range(0, len(self.windows), step)]

@@ -125,7 +125,7 @@ def ingest_ours(
     samples: list[tuple[str, list[str]]],
     ref_fasta: str | None = None,
 ) -> Work:
-    """``gen_ingest`` of samples, names and a file an attribute, into ``job.uri`` or a folder."""
+    """``gen_ingest`` of samples, names and one file per attribute, into ``job.uri`` or a folder."""
     import importlib
     import json
     import pkgutil

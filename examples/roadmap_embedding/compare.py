@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def draw(path: Path, rows: list[dict[str, str]]) -> None:
-    """Draw the table: variance explained by numbers a bin."""
+    """Draw the table: variance explained by numbers per bin."""
     sizes = [int(row["components"]) for row in rows]
     figure, axes = plotting.figure(1, 1, width=5.2, height=3.8)
     ax = axes[0, 0]
@@ -77,7 +77,7 @@ def draw(path: Path, rows: list[dict[str, str]]) -> None:
     scores = np.array([[float(row[name]) for name in seeds] for row in rows])
     ax.plot(sizes, scores.mean(axis=1), color=plotting.MODEL, label="Epi-LSTM, mean of its seeds")
     ax.plot(np.repeat(sizes, len(seeds)), scores.ravel(), "o", markersize=4, color=plotting.MODEL)
-    ax.set(xlabel="numbers a bin", ylabel="variance of unseen bins explained", xticks=sizes, ylim=(0, 1.02))
+    ax.set(xlabel="numbers per bin", ylabel="variance of unseen bins explained", xticks=sizes, ylim=(0, 1.02))
     ax.legend(loc="lower right", fontsize=8)
     figure.suptitle("20 Roadmap tracks, last 20% of the pilot regions")
     plotting.save(path, figure)
@@ -90,7 +90,7 @@ def pca(values: np.ndarray, fitted: int, number: int, together: int) -> float:
         values: ``(bins, tracks) float32``, normalised.
         fitted: the components are of the bins before this one, the score of those from it on.
         number: components a bin.
-        together: bins whose tracks are taken as one vector, with as many numbers a bin.
+        together: bins whose tracks are taken as one vector, with as many numbers per bin.
     """
     tracks = values.shape[1]
     seen, unseen = (part[: len(part) // together * together] for part in (values[:fitted], values[fitted:]))

@@ -15,7 +15,7 @@ def _report(result: LoaderRates) -> None:
     held = f"{result.held_gb:.2f} GB held" if result.held_gb else "through a buffer of blocks"
     sys.stdout.write(
         f"{result.samples:,} samples per epoch; first batch after {result.start_up:.2f} s; {held}; "
-        f"{result.batch_mb:.2f} MB a batch; at most {result.peak_gb:.2f} GB\n\n"
+        f"{result.batch_mb:.2f} MB per batch; at most {result.peak_gb:.2f} GB\n\n"
         f"{'':36}threads   windows/s      MB/s\n"
     )
     for rate in result.rates:

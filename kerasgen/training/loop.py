@@ -308,7 +308,7 @@ def _all_done(epochs: int) -> str:
 
 
 def write_log(prefix: str | Path, history: list[dict[str, float]]) -> None:
-    """Write ``P.log.csv``: one row an epoch."""
+    """Write ``P.log.csv``: one row per epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()

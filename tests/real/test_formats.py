@@ -36,7 +36,7 @@ SET_ASIDE, SUPPLEMENTARY = 0x4 | 0x100 | 0x200 | 0x400, 0x800
 """What types of BAM leave out unless told otherwise: unmapped, secondary, failed, duplicate; of 5' ends also these."""
 
 Expected = dict[str, np.ndarray | None]
-"""Chromosome -> a value a base; None where the file does not name the chromosome: no base has a value."""
+"""Chromosome -> one value per base; None where the file does not name the chromosome: no base has a value."""
 
 
 class Case(NamedTuple):
