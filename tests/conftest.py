@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Models of tests are small: compiling them takes longer than running them, however they are compiled.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Many tests compile the same model: processes of a run share what JAX has compiled, and the first throws it away.
+if os.environ.get("KERAS_BACKEND") == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="kerasgen-jax-", ignore_cleanup_errors=True)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _compiled.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes share the cores: a pool of as many threads as cores in each of them would only make them wait.
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -21,11 +30,11 @@ import numpy as np
 import pytest
 from forked import Launcher
 
-# The same examples in each run; `pytest --hypothesis-profile explore` looks for new ones.
+# The same 100 examples in each run; `pytest --hypothesis-profile explore` looks for new ones, and for more.
 CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
-hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=CHECKS)
+hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=CHECKS, max_examples=1000)
 hypothesis.settings.register_profile(
-    "suite", hypothesis.settings.get_profile("explore"), derandomize=True, database=None
+    "suite", hypothesis.settings.get_profile("explore"), derandomize=True, database=None, max_examples=100
 )
 hypothesis.settings.load_profile("suite")
 

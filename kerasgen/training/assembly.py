@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from architectures.heads import OutputShape
+from architectures.layers import alone
 from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import EpochSource
@@ -152,9 +153,25 @@ def resolve_weights(
 
 
 def compile_model(
-    model: keras.Model, spec: DataSpec, loss_weights: list[float], learning_rate: float, jit_compile: str
+    model: keras.Model,
+    spec: DataSpec,
+    loss_weights: list[float],
+    learning_rate: float,
+    jit_compile: str,
+    *,
+    makes_metrics: bool,
 ) -> None:
-    """Give a model its losses and an optimizer whose variables exist, so that a state can be put back into them."""
+    """Give a model its losses and an optimizer whose variables exist, so that a state can be put back into them.
+
+    Args:
+        model: the model.
+        spec: what its outputs are.
+        loss_weights: one per output.
+        learning_rate: that of the first step.
+        jit_compile: whether steps are compiled with XLA: ``true``, ``false`` or ``auto``.
+        makes_metrics: whether the running mean of each output's loss exists at once, too. Else it comes into being in
+            the first step, which TensorFlow then traces twice. Only on one device can it be made ahead.
+    """
     losses = [head.make_loss() for head in heads.all_of(spec.outputs)]
     model.compile(
         keras.optimizers.Adam(learning_rate),
@@ -163,3 +180,7 @@ def compile_model(
         jit_compile={"true": True, "false": False}.get(jit_compile, jit_compile),
     )
     model.optimizer.build(model.trainable_variables)
+    if makes_metrics:
+        outputs = alone([keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs])
+        model.compute_loss(y=outputs, y_pred=outputs)
+        model.reset_metrics()

@@ -89,8 +89,8 @@ class TrainingLoop:
         progress = self.progress
         if progress.epoch < self.optimisation.epochs and progress.stopped == _all_done(progress.epoch):
             progress.stopped = ""
-        if self.arrays is not None and progress.batch:
-            # The running metrics of each output come into being with the first batch; only then can they be restored.
+        if self.arrays is not None and progress.batch and self.num_gpus > 1:
+            # On several devices, running metrics come into being with the first batch; only then can they be restored.
             with self._validation_batches() as batches:
                 self.model.test_on_batch(*batches[0])
         with _stop_signal() as stop, self._closing_next():

@@ -138,7 +138,14 @@ def _train(
     builder = BatchBuilder(database, spec, codes=loading.device_one_hot)
     source, held = _sources(builder, work, state)
     weights = assembly.resolve_weights(builder, work.training, source, spec, losses)
-    assembly.compile_model(assembled.trained, spec, weights, optimisation.learning_rate, settings.devices.jit_compile)
+    assembly.compile_model(
+        assembled.trained,
+        spec,
+        weights,
+        optimisation.learning_rate,
+        settings.devices.jit_compile,
+        makes_metrics=len(device_names) == 1,
+    )
 
     def batches(epoch: int, first_batch: int) -> BatchGenerator:
         return BatchGenerator(
@@ -260,6 +267,8 @@ def _state(prefix: str, settings: Training, record: dict[str, Any], circumstance
         return None
     state = checkpoint.load(prefix)
     may_change = {name for name, parameter in settings.parameters().items() if parameter.setting.may_change}
+    # Files that were moved, or are named from another folder, are the same training.
+    may_change.add("model_prefix")
     # The schedule ends at the last epoch, so that another number of epochs is another training.
     may_change -= {"epochs"} if settings.optimisation.lr_schedule == "cosine" else set()
     checkpoint.require_same(state[1], record, circumstances, may_change, added={"loss": _loss_before_losses(settings)})

@@ -1,7 +1,7 @@
 """What tests run on two CPU devices, in a process of its own: devices cannot be added once a backend runs.
 
-``train FILE``: the trainings of a JSON list of flags, one after another; ``stop_after`` ends one after so many looks at
-whether to stop. ``shards``: prints the samples that each device gets of an epoch of 3 batches of 8.
+It prints the samples that each device gets of an epoch of 3 batches of 8. Then come the trainings of a JSON list of
+flags, one after another; ``stop_after`` ends one after so many looks at whether to stop.
 """
 
 from __future__ import annotations
@@ -9,11 +9,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from stopping import StopAfter
+
+
+class StopAfter(threading.Event):
+    """Set from the given look at it on; training looks after each batch but an epoch's last, and after each epoch."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self) -> bool:
+        self.looks -= 1
+        return self.looks <= 0
 
 
 def add_device() -> None:
@@ -76,4 +88,5 @@ def print_shards() -> None:
 
 if __name__ == "__main__":
     add_device()
-    run_trainings(sys.argv[2]) if sys.argv[1] == "train" else print_shards()
+    print_shards()
+    run_trainings(sys.argv[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,52 +40,20 @@ class Trainer:
     ) -> None:
         self.model = model
         variables = model.trainable_variables
-        learns = [trained(variable.path) for variable in variables]
+        places = tuple(place for place, variable in enumerate(variables) if trained(variable.path))
         masks = [None if rows is None else rows.get(variable.path) for variable in variables]
         self._weights = [ops.convert_to_tensor(variable.value) for variable in variables]
         self._more = [ops.convert_to_tensor(variable.value) for variable in model.non_trainable_variables]
-        self._learning = [place for place, yes in enumerate(learns) if yes]
-        zeros = [ops.zeros_like(self._weights[place]) for place in self._learning]
+        zeros = [ops.zeros_like(self._weights[place]) for place in places]
         self._moments = (zeros, list(zeros))
         self._count = 0
-        places, width = self._learning, len(model.inputs)
-        has_genome = any(tensor.name == "genome" for tensor in model.inputs)
-        genome = genome and has_genome
-
-        def loss_of(learning: Weights, factors: Any, weights: Weights, more: Weights, batch: Sequence[Any]) -> Any:
-            whole = list(weights)
-            for place, weight in zip(places, learning, strict=True):
-                whole[place] = weight
-            inputs = [*batch[:2], *([factors] if has_genome else []), *batch[2:-2]]
-            assert len(inputs) == width
-            predicted, after = model.stateless_call(whole, more, inputs, training=True)
-            observed, counted = batch[-2:]
-            errors = counted * ops.square(observed - predicted[:, 0])
-            return ops.sum(errors) / ops.maximum(ops.sum(counted), 1.0), after
-
-        gradient = _gradient(loss_of, genome)
-
-        def step(
-            weights: Weights, moments: Any, more: Weights, batch: Sequence[Any], factors: Any, rate: Any, count: Any
-        ) -> Any:
-            learning = [weights[place] for place in places]
-            (loss, after), (of_weights, of_factors) = gradient(learning, factors, weights, more, batch)
-            correction = rate * ops.sqrt(1 - ops.power(BETA_2, count)) / (1 - ops.power(BETA_1, count))
-            first, second, whole = [], [], list(weights)
-            for i, place in enumerate(places):
-                g = of_weights[i]
-                shrink = 1 - rate * weight_decay
-                mask = masks[place]
-                if mask is not None:
-                    learned = ops.convert_to_tensor(mask.astype(np.float32)[:, None])
-                    g, shrink = g * learned, 1 - rate * weight_decay * learned
-                first.append(BETA_1 * moments[0][i] + (1 - BETA_1) * g)
-                second.append(BETA_2 * moments[1][i] + (1 - BETA_2) * ops.square(g))
-                change = correction * first[-1] / (ops.sqrt(second[-1]) + EPSILON)
-                whole[place] = shrink * learning[i] - change if weight_decay else learning[i] - change
-            return whole, (first, second), after, loss, of_factors
-
-        self._step = _compile(step)
+        self._step = _step_of(
+            _Structure(model),
+            places,
+            tuple(None if mask is None else tuple(mask.tolist()) for mask in masks),
+            genome and _has_genome(model),
+            weight_decay,
+        )
 
     def __call__(self, batch: Sequence[np.ndarray], factors: np.ndarray | None, rate: float) -> tuple[Any, Any]:
         """Take one step.
@@ -115,6 +84,82 @@ class Trainer:
             variable.assign(value)
 
 
+class _Structure:
+    """A network apart from its weights; equal to that of any other network that is built alike.
+
+    Args:
+        model: one of these networks.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model, self._text = model, model.to_json()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Structure) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@functools.lru_cache(maxsize=8)
+def _step_of(
+    structure: _Structure,
+    places: tuple[int, ...],
+    masks: tuple[tuple[bool, ...] | None, ...],
+    genome: bool,
+    weight_decay: float,
+) -> Callable[..., Any]:
+    """One compiled step of training; models of an ensemble, and of several chromosomes, share it.
+
+    Args:
+        structure: the network.
+        places: which of its trainable weights learn.
+        masks: for each trainable weight, which of its rows learn; None for all.
+        genome, weight_decay: see :class:`Trainer`.
+    """
+    model = structure.model
+    width, has_genome = len(model.inputs), _has_genome(model)
+
+    def loss_of(learning: Weights, factors: Any, weights: Weights, more: Weights, batch: Sequence[Any]) -> Any:
+        whole = list(weights)
+        for place, weight in zip(places, learning, strict=True):
+            whole[place] = weight
+        inputs = [*batch[:2], *([factors] if has_genome else []), *batch[2:-2]]
+        assert len(inputs) == width
+        predicted, after = model.stateless_call(whole, more, inputs, training=True)
+        observed, counted = batch[-2:]
+        errors = counted * ops.square(observed - predicted[:, 0])
+        return ops.sum(errors) / ops.maximum(ops.sum(counted), 1.0), after
+
+    gradient = _gradient(loss_of, genome)
+
+    def step(
+        weights: Weights, moments: Any, more: Weights, batch: Sequence[Any], factors: Any, rate: Any, count: Any
+    ) -> Any:
+        learning = [weights[place] for place in places]
+        (loss, after), (of_weights, of_factors) = gradient(learning, factors, weights, more, batch)
+        correction = rate * ops.sqrt(1 - ops.power(BETA_2, count)) / (1 - ops.power(BETA_1, count))
+        first, second, whole = [], [], list(weights)
+        for i, place in enumerate(places):
+            g = of_weights[i]
+            shrink = 1 - rate * weight_decay
+            mask = masks[place]
+            if mask is not None:
+                learned = ops.convert_to_tensor(np.array(mask, np.float32)[:, None])
+                g, shrink = g * learned, 1 - rate * weight_decay * learned
+            first.append(BETA_1 * moments[0][i] + (1 - BETA_1) * g)
+            second.append(BETA_2 * moments[1][i] + (1 - BETA_2) * ops.square(g))
+            change = correction * first[-1] / (ops.sqrt(second[-1]) + EPSILON)
+            whole[place] = shrink * learning[i] - change if weight_decay else learning[i] - change
+        return whole, (first, second), after, loss, of_factors
+
+    return _compile(step)
+
+
+def _has_genome(model: keras.Model) -> bool:
+    return any(tensor.name == "genome" for tensor in model.inputs)
+
+
 class Imputer:
     """Values of many tracks over neighbouring bins.
 
@@ -127,10 +172,9 @@ class Imputer:
     """
 
     def __init__(self, model: keras.Model, widths: Sequence[int]) -> None:
-        self._widths = list(widths)
         self.take_weights(model)
-        self._genome = _compile(self._genome_part)
-        self._rest = _compile(self._rest_of_it)
+        shapes = tuple((path, tuple(weight.shape)) for path, weight in self._weights.items())
+        self._genome, self._rest = _parts_of(tuple(widths), shapes)
 
     def take_weights(self, model: keras.Model) -> None:
         """Go on with the weights that a model has now."""
@@ -158,32 +202,42 @@ class Imputer:
         parts = [ops.convert_to_tensor(array) for array in (part, context) if array is not None]
         return ops.convert_to_numpy(self._rest(self._weights, *index, parts))
 
-    def _genome_part(self, weights: dict[str, Any], tables: Sequence[Any], rows: Sequence[Any]) -> Any:
+
+@functools.lru_cache(maxsize=8)
+def _parts_of(
+    widths: tuple[int, ...], shapes: tuple[tuple[str, tuple[int, ...]], ...]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two compiled parts of imputing, which all networks whose weights have these shapes share."""
+
+    def genome_part(weights: dict[str, Any], tables: Sequence[Any], rows: Sequence[Any]) -> Any:
         total, column = weights["dense_0/bias"], 0
-        for span, width, table, row in zip(SPANS, self._widths, tables, rows, strict=True):
+        for span, width, table, row in zip(SPANS, widths, tables, rows, strict=True):
             if width:
                 product = ops.matmul(table, weights["dense_0/kernel"][column : column + width])
                 total = total + (product if span == 1 else ops.take(product, row, axis=0))
             column += width
         return total
 
-    def _rest_of_it(self, weights: dict[str, Any], celltype: Any, assay: Any, parts: Sequence[Any]) -> Any:
-        x = 0.0
-        for name, index in (("celltype_product", celltype), ("assay_product", assay)):
-            factors = ops.take(weights[f"{name}/embeddings"], index, axis=0)
-            x = x + ops.matmul(factors[None], weights[f"{name}/kernel"])
-        if "dense_0/kernel" in weights:
-            x = x + parts[0]
-        if "context_product/kernel" in weights:
-            x = x + ops.matmul(parts[-1], weights["context_product/kernel"]) + weights.get("context_product/bias", 0.0)
-        x = ops.relu(x)
-        number = 1
-        while f"dense_{number}/kernel" in weights:
-            x = ops.relu(ops.matmul(x, weights[f"dense_{number}/kernel"]) + weights[f"dense_{number}/bias"])
-            number += 1
-        last = "change" if "change/kernel" in weights else "y_pred"
-        value = ops.matmul(x, weights[f"{last}/kernel"])[:, 0] + weights[f"{last}/bias"]
-        return value + parts[-1][:, 0] if last == "change" else value
+    return _compile(genome_part), _compile(_rest_of_it)
+
+
+def _rest_of_it(weights: dict[str, Any], celltype: Any, assay: Any, parts: Sequence[Any]) -> Any:
+    x = 0.0
+    for name, index in (("celltype_product", celltype), ("assay_product", assay)):
+        factors = ops.take(weights[f"{name}/embeddings"], index, axis=0)
+        x = x + ops.matmul(factors[None], weights[f"{name}/kernel"])
+    if "dense_0/kernel" in weights:
+        x = x + parts[0]
+    if "context_product/kernel" in weights:
+        x = x + ops.matmul(parts[-1], weights["context_product/kernel"]) + weights.get("context_product/bias", 0.0)
+    x = ops.relu(x)
+    number = 1
+    while f"dense_{number}/kernel" in weights:
+        x = ops.relu(ops.matmul(x, weights[f"dense_{number}/kernel"]) + weights[f"dense_{number}/bias"])
+        number += 1
+    last = "change" if "change/kernel" in weights else "y_pred"
+    value = ops.matmul(x, weights[f"{last}/kernel"])[:, 0] + weights[f"{last}/bias"]
+    return value + parts[-1][:, 0] if last == "change" else value
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:

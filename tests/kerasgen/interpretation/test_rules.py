@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -47,7 +48,48 @@ def model_of(head: Callable) -> keras.Model:
     return keras.Model(inputs, layers.Dense(1)(h))
 
 
+def with_all_linear_layers(h):
+    """Layers that work in any number of dimensions, and leave completeness as it is."""
+    for layer in (
+        layers.Identity(), layers.Dropout(0.5), layers.AlphaDropout(0.5), layers.GaussianDropout(0.5),
+        layers.GaussianNoise(0.5), layers.ActivityRegularization(), layers.Permute((2, 1)),
+        layers.BatchNormalization(moving_variance_initializer=keras.initializers.Constant(2.0)),
+        layers.Normalization(mean=0.3, variance=2.0), layers.Rescaling(2.0, 0.1), layers.Flatten(),
+        layers.RepeatVector(3), layers.ReLU(),
+    ):  # fmt: skip
+        h = layer(h)
+    half = layers.Rescaling(0.5)(h)
+    return layers.Concatenate()([layers.Add()([h, half]), layers.Subtract()([h, half]), layers.Average()([h, half])])
+
+
+def with_all_layers_of(dimensions: int, h):
+    """Convolutions of so many dimensions, each before a nonlinearity, and what goes with them."""
+
+    def layer(name: str, *arguments, **more):
+        return getattr(layers, f"{name}{dimensions}D")(*arguments, **more)
+
+    h = layers.Reshape({1: (20, 6), 2: (20, 6, 1), 3: (5, 4, 6, 1)}[dimensions])(h)
+    h = layer("Conv", 3, 2, activation="relu")(layer("SpatialDropout", 0.5)(layer("ZeroPadding", 1)(h)))
+    h = layer("Conv", 2, 2, padding="same", activation="tanh")(layer("UpSampling", 2)(h))
+    h = layer("AveragePooling", 2)(layer("Cropping", 1)(h))
+    if dimensions < 3:
+        h = layer("SeparableConv", 4, 2, activation="relu")(layer("DepthwiseConv", 2, activation="gelu")(h))
+    h = getattr(layers, f"Conv{dimensions}DTranspose")(4, 2, activation="relu")(h)
+    return layers.Concatenate()([
+        layer("GlobalAveragePooling")(h), layer("GlobalMaxPooling")(h), layers.Flatten()(layer("MaxPooling", 2)(h)),
+    ])  # fmt: skip
+
+
 HEADS: dict[str, Callable] = {
+    "linear layers": with_all_linear_layers,
+    "layers of 1 dimension": functools.partial(with_all_layers_of, 1),
+    "layers of 2 dimensions": functools.partial(with_all_layers_of, 2),
+    "layers of 3 dimensions": functools.partial(with_all_layers_of, 3),
+    "EinsumDense": lambda h: layers.EinsumDense("abc,cd->abd", (20, 4), activation="relu")(h),
+    "ELU": lambda h: layers.ELU()(h),
+    "operations as activations": lambda h: layers.Activation(ops.log_softmax)(
+        layers.Dense(5, activation=ops.softmax)(h)
+    ),
     "activation softmax": lambda h: layers.Dense(5, activation="softmax")(h),
     "activation log_softmax": lambda h: layers.Activation("log_softmax")(h),
     "Softmax": lambda h: layers.Softmax()(layers.Rescaling(8.0)(h)),
@@ -67,6 +109,13 @@ HEADS: dict[str, Callable] = {
     "operations of softmax": lambda h: ops.softmax(h, axis=1) + ops.logsumexp(h, axis=1, keepdims=True),
     "operation of max pooling": lambda h: ops.max_pool(ops.relu(h), 3, strides=3),
 }
+
+
+def test_every_rule_has_a_head() -> None:
+    parts = [part for head in HEADS.values() for part in model_of(head)._flatten_layers()]
+    assert not set(rules.RULES) - {type(part) for part in parts}
+    known = {function for function, multiplier in rules.ACTIVATIONS.items() if multiplier is not None}
+    assert not known - {getattr(part, "activation", None) for part in parts}
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -18,6 +18,7 @@ OFFSETS, SIZES = np.array([0, 128]), np.array([100, 60])
 SPANS = np.array([3, 50, 130]), np.array([40, 100, 188])
 BASES = np.concatenate([[0], np.cumsum(SPANS[1] - SPANS[0])])
 HELD = int(BASES[-1])
+MANY = settings(max_examples=2 * settings.default.max_examples)
 
 
 def flat_place(place: int, base: int) -> int | None:
@@ -55,14 +56,14 @@ def located(places, centres, flank):
     return held, found
 
 
-@settings(max_examples=1000)
+@MANY
 @given(st.integers(0, 1), st.integers(-40, 140), st.integers(1, 60))
 def test_windows_that_are_not_held_are_told(place, centre, flank):
     held, _ = located(np.array([place]), np.array([centre]), flank)
     assert held == is_held(place, centre, flank)
 
 
-@settings(max_examples=1000)
+@MANY
 @given(windows(), st.integers(0, 2**32 - 1))
 def test_sequence_is_that_of_the_bases(chosen, seed):
     places, centres, flank, reverse = chosen
@@ -108,7 +109,7 @@ def plain_values(values, swap, places, centres, flank, reverse):
     return found
 
 
-@settings(max_examples=1000)
+@MANY
 @given(windows(), stores(), st.sampled_from([0.0, np.nan]))
 def test_values_are_those_of_the_cells(chosen, store, absent):
     (places, centres, flank, reverse), (cells, values, swap) = chosen, store
@@ -119,7 +120,7 @@ def test_values_are_those_of_the_cells(chosen, store, absent):
     np.testing.assert_array_equal(out, plain if math.isnan(absent) else np.nan_to_num(plain))
 
 
-@settings(max_examples=1000)
+@MANY
 @given(windows(), stores(), st.sampled_from(["sum", "average", "max"]))
 def test_aggregates_are_those_of_the_values(chosen, store, how):
     (places, centres, flank, reverse), (cells, values, swap) = chosen, store
@@ -132,7 +133,7 @@ def test_aggregates_are_those_of_the_values(chosen, store, how):
     np.testing.assert_allclose(out, PLAIN[how](plain), rtol=2e-5, atol=1e-4 * np.nanmax(np.abs(plain), initial=0))
 
 
-@settings(max_examples=1000, deadline=None)
+@MANY
 @given(windows(), stores(), st.sampled_from(["sum", "average", "max"]), st.data())
 def test_bins_are_aggregates_of_their_own_values(chosen, store, how, data):
     (places, centres, flank, reverse), (cells, values, swap) = chosen, store

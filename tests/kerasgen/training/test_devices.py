@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from stopping import StopAfter
 
-from db_ingest.errors import InputError, RunError
+from db_ingest.errors import InputError
 from kerasgen.bundle import open_bundle
-from kerasgen.training import loop
 from kerasgen.training import state as checkpoint
 from kerasgen.training.train import train
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def on_two_devices(*arguments: str) -> str:
+def on_two_devices(trainings: str) -> str:
     return subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "two_devices.py"), *arguments],
+        [sys.executable, str(Path(__file__).parents[1] / "two_devices.py"), trainings],
         check=True,
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend(), "PYTHONPATH": str(ROOT)},
@@ -46,34 +44,28 @@ def state(prefix: Path) -> list[np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.backend
-def test_two_devices_train_as_one_does_and_resume_exactly(train_flags: dict, tmp_path: Path) -> None:
+def test_two_devices_share_an_epoch_train_as_one_does_and_resume_exactly(train_flags: dict, tmp_path: Path) -> None:
     # 27 validation samples in batches of 28, which does not divide either.
-    flags = {**train_flags, "epochs": 3, "num_valid": 27, "batch_size": 28, "num_train": 84, "learning_rate": 0.01}
+    flags = {**train_flags, "epochs": 2, "num_valid": 27, "batch_size": 28, "num_train": 84, "learning_rate": 0.01}
     prefixes = {name: str(tmp_path / name) for name in ("one", "two", "cut")}
     trainings = [
         {**flags, "model_prefix": prefixes["one"]},
         {**flags, "model_prefix": prefixes["two"], "num_gpus": 2},
-        {**flags, "model_prefix": prefixes["cut"], "num_gpus": 2, "stop_after": 8},
+        {**flags, "model_prefix": prefixes["cut"], "num_gpus": 2, "stop_after": 5},
         {**flags, "model_prefix": prefixes["cut"], "num_gpus": 2, "resume": True},
     ]
     (tmp_path / "trainings.json").write_text(json.dumps(trainings))
-    on_two_devices("train", str(tmp_path / "trainings.json"))
+    first, second = json.loads(on_two_devices(str(tmp_path / "trainings.json")))
+    assert len(first) == len(second) == 12
+    assert sorted(first + second) == list(range(24))
+    # Each batch is shared, not each epoch.
+    assert sorted(first[:4] + second[:4]) == list(range(8))
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
     np.testing.assert_allclose(losses(tmp_path / "cut"), losses(tmp_path / "two"), rtol=1e-6)
     for a, b in zip(state(tmp_path / "cut"), state(tmp_path / "two"), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert len(open_bundle(tmp_path / "two").config["devices"]) == 2
     assert open_bundle(tmp_path / "two").load_model().count_params() > 0
-
-
-@pytest.mark.slow
-@pytest.mark.backend
-def test_devices_share_an_epoch_without_overlap() -> None:
-    first, second = json.loads(on_two_devices("shards"))
-    assert len(first) == len(second) == 12
-    assert sorted(first + second) == list(range(24))
-    # Each batch is shared, not each epoch.
-    assert sorted(first[:4] + second[:4]) == list(range(8))
 
 
 def test_more_devices_than_there_are_are_refused(train_flags: dict, tmp_path: Path) -> None:
@@ -88,17 +80,25 @@ def test_more_devices_than_there_are_are_refused(train_flags: dict, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.parametrize(
-    "options", [{"device_one_hot": False}, {"device_one_hot": True}, {"precision": "bfloat16"}, {"jit_compile": "true"}]
+    "options", [{"device_one_hot": False, "jit_compile": "true"}, {"device_one_hot": True, "precision": "bfloat16"}]
 )
 def test_a_training_resumes_exactly_with_any_option(
     train_flags: dict, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = {**train_flags, "model_params": [*train_flags["model_params"], "dropout=0.2"], **options}
-    train(model_prefix=str(tmp_path / "whole"), **flags)
+    flags = {**train_flags, "model_params": [*train_flags["model_params"], "dropout=0.2"], "state_every": 1, **options}
+    save = checkpoint.save
+
+    def save_and_keep(prefix: str, model: keras.Model, progress: checkpoint.Progress, run: dict) -> None:
+        save(prefix, model, progress, run)
+        if (progress.epoch, progress.batch) == (1, 1):
+            shutil.copytree(tmp_path / "whole.state", tmp_path / "cut.state")
+            shutil.copy(tmp_path / "whole.keras", tmp_path / "cut.keras")
+
+    # What a training that ended after the first batch of its second epoch would have left.
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_stop_signal", lambda: nullcontext(StopAfter(5)))
-        with pytest.raises(RunError, match="stopped in epoch 2 after"):
-            train(model_prefix=str(tmp_path / "cut"), **flags)
+        patched.setattr(checkpoint, "save", save_and_keep)
+        train(model_prefix=str(tmp_path / "whole"), **flags)
+    assert len(losses(tmp_path / "whole")) == 2
     train(model_prefix=str(tmp_path / "cut"), resume=True, **flags)
     np.testing.assert_allclose(losses(tmp_path / "cut"), losses(tmp_path / "whole"), rtol=1e-6)
     for a, b in zip(state(tmp_path / "cut"), state(tmp_path / "whole"), strict=True):
@@ -106,11 +106,11 @@ def test_a_training_resumes_exactly_with_any_option(
 
 
 @pytest.mark.backend
-def test_base_codes_and_one_hot_train_the_same_model(train_flags: dict, tmp_path: Path) -> None:
-    for name, codes in (("codes", True), ("one_hot", False)):
-        train(model_prefix=str(tmp_path / name), device_one_hot=codes, **train_flags)
-    np.testing.assert_allclose(losses(tmp_path / "codes"), losses(tmp_path / "one_hot"), rtol=1e-5)
-    model = open_bundle(tmp_path / "codes").load_model()
+def test_base_codes_and_one_hot_train_the_same_model(trained: Path, train_flags: dict, tmp_path: Path) -> None:
+    assert open_bundle(trained).config["run"]["device_one_hot"]
+    train(model_prefix=str(tmp_path / "one_hot"), device_one_hot=False, **train_flags)
+    np.testing.assert_allclose(losses(trained), losses(tmp_path / "one_hot"), rtol=1e-5)
+    model = open_bundle(trained).load_model()
     assert model.input_shape == (None, 200, 4)
     assert [layer.name for layer in model.layers] == [
         layer.name for layer in open_bundle(tmp_path / "one_hot").load_model().layers
@@ -118,10 +118,10 @@ def test_base_codes_and_one_hot_train_the_same_model(train_flags: dict, tmp_path
 
 
 @pytest.mark.backend
-def test_bfloat16_trains_a_float32_bundle(train_flags: dict, tmp_path: Path) -> None:
-    for precision in ("float32", "bfloat16"):
-        train(model_prefix=str(tmp_path / precision), precision=precision, **train_flags)
-    exact, rough = losses(tmp_path / "float32"), losses(tmp_path / "bfloat16")
+def test_bfloat16_trains_a_float32_bundle(trained: Path, train_flags: dict, tmp_path: Path) -> None:
+    assert open_bundle(trained).config["run"]["precision"] == "float32"
+    train(model_prefix=str(tmp_path / "bfloat16"), precision="bfloat16", **train_flags)
+    exact, rough = losses(trained), losses(tmp_path / "bfloat16")
     np.testing.assert_allclose(rough, exact, rtol=0.02)
     assert (rough != exact).any()
     found = open_bundle(tmp_path / "bfloat16")
@@ -130,10 +130,10 @@ def test_bfloat16_trains_a_float32_bundle(train_flags: dict, tmp_path: Path) -> 
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_options_that_change_results_must_stay_on_resuming(train_flags: dict, tmp_path: Path) -> None:
-    prefix = str(tmp_path / "m")
-    train(model_prefix=prefix, **{**train_flags, "epochs": 1})
+def test_options_that_change_results_must_stay_on_resuming(trained: Path, train_flags: dict, tmp_path: Path) -> None:
+    prefix = str(shutil.copytree(trained.parent, tmp_path / "moved") / trained.name)
     for option, value in (("precision", "bfloat16"), ("jit_compile", "false")):
         with pytest.raises(InputError, match=f"--resume: --{option} was"):
             train(model_prefix=prefix, resume=True, **{**train_flags, option: value})
-    assert len(train(model_prefix=prefix, resume=True, device_one_hot=False, **train_flags).history) == 2
+    more = {**train_flags, "epochs": 3, "device_one_hot": False}
+    assert len(train(model_prefix=prefix, resume=True, **more).history) == 3

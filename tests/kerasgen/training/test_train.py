@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,10 +18,11 @@ import pytest
 
 from db_ingest.errors import InputError
 from kerasgen.bundle import open_bundle
+from kerasgen.cli.gen_train import COMMAND
+from kerasgen.training import loop, timed_model
 from kerasgen.training import state as checkpoint
 from kerasgen.training.train import train
 
-GEN_TRAIN = [sys.executable, "-c", "import sys; from kerasgen.cli.gen_train import COMMAND; sys.exit(COMMAND.run())"]
 DROPOUT = ["filters=8", "n_dil_layers=2", "profile_kernel_size=11", "conv1_kernel_size=9", "dropout=0.2"]
 
 
@@ -33,8 +35,8 @@ def final_state(prefix: Path) -> tuple[checkpoint.Progress, list[np.ndarray]]:
     return progress, [arrays[name] for name in sorted(arrays) if name.startswith("v")]
 
 
-def command(flags: dict, prefix: Path, *more: str) -> list[str]:
-    words = [*GEN_TRAIN, "--model_prefix", str(prefix), *more]
+def words_of(flags: dict, prefix: Path) -> list[str]:
+    words = ["--model_prefix", str(prefix)]
     for name, value in flags.items():
         if value is True:
             words.append(f"--{name}")
@@ -96,10 +98,10 @@ COMMAND.run()
 @pytest.mark.slow
 @pytest.mark.backend
 def test_a_killed_training_resumes_to_the_same_weights(train_flags: dict, tmp_path: Path) -> None:
-    flags = {**train_flags, "model_params": DROPOUT, "num_train": 96, "batch_size": 4, "epochs": 3, "state_every": 1}
+    flags = {**train_flags, "model_params": DROPOUT, "num_train": 28, "batch_size": 4, "epochs": 3, "state_every": 1}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = command(flags, cut)
-    died = subprocess.run([sys.executable, "-c", KILLED, *words[3:]], check=False, stderr=subprocess.PIPE, text=True)
+    words = words_of(flags, cut)
+    died = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, stderr=subprocess.PIPE, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     progress = checkpoint.load(cut)[0]
     assert (progress.epoch, progress.batch) == (1, 5)
@@ -118,20 +120,27 @@ def test_a_killed_training_resumes_to_the_same_weights(train_flags: dict, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.backend
-def test_stopping_by_signal_writes_the_state_and_says_how_to_go_on(train_flags: dict, tmp_path: Path) -> None:
-    flags = {**train_flags, "num_train": 4000, "epochs": 3, "state_every": 1}
-    prefix = tmp_path / "model"
-    process = subprocess.Popen(command(flags, prefix), stderr=subprocess.PIPE, text=True)
-    state = Path(f"{prefix}.state") / "checkpoint.npz"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and not state.exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, text = process.communicate()
-    assert process.returncode == 1
-    assert "gen_train: error: stopped in epoch 1 after" in text
-    assert "--resume goes on" in text
-    assert checkpoint.load(prefix)[0].batch > 0
+def test_stopping_by_signal_writes_the_state_and_says_how_to_go_on(
+    train_flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    prefix, save = tmp_path / "model", checkpoint.save
+
+    def save_and_signal(prefix: Path, model: keras.Model, progress: checkpoint.Progress, run: dict) -> None:
+        save(prefix, model, progress, run)
+        if progress.batch == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoint, "save", save_and_signal)
+    # What a command does on a signal lasts as long as its process.
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert COMMAND.run(words_of({**train_flags, "epochs": 3, "state_every": 1}, prefix)) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    text = capsys.readouterr().err
+    # Told to stop as the first batch's state is written, it does so after the second.
+    assert "gen_train: error: stopped in epoch 1 after 2 batches; the same command with --resume goes on" in text
+    assert checkpoint.load(prefix)[0].batch == 2
 
 
 def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
@@ -141,7 +150,6 @@ def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
     from contextlib import contextmanager
 
     from db_ingest.errors import RunError
-    from kerasgen.training import loop
 
     stop = threading.Event()
 
@@ -162,25 +170,32 @@ def test_a_stop_in_the_last_batch_finishes_the_epoch_first(
     assert len(train(model_prefix=prefix, resume=True, **flags).history) == 3
 
 
-def test_a_resumed_training_must_find_its_data_as_it_was(train_flags: dict, tmp_path: Path, simulated: Path) -> None:
+def test_a_resumed_training_must_find_its_data_as_it_was(
+    train_flags: dict, tmp_path: Path, simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bed = tmp_path / "peaks.narrowPeak"
     bed.write_text((simulated / "peaks.narrowPeak").read_text())
     flags = {**train_flags, "bed_regions": str(bed), "epochs": 1}
-    train(model_prefix=str(tmp_path / "m"), **flags)
+    with monkeypatch.context() as patched:
+        # A training that writes its state and goes no further.
+        patched.setattr(loop.TrainingLoop, "run_epochs", loop.TrainingLoop.save_state)
+        train(model_prefix=str(tmp_path / "m"), **flags)
     bed.write_text("".join(bed.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(InputError, match="--resume: contents of files was"):
         train(model_prefix=str(tmp_path / "m"), resume=True, **{**flags, "epochs": 2})
 
 
-def test_more_epochs_can_be_asked_of_a_finished_training(train_flags: dict, tmp_path: Path) -> None:
-    prefix = str(tmp_path / "model")
-    first = train(model_prefix=prefix, **train_flags)
-    assert first.stopped == "all 2 epochs done"
+def test_more_epochs_can_be_asked_of_a_finished_training_wherever_it_lies(
+    trained: Path, train_flags: dict, tmp_path: Path
+) -> None:
+    prefix = str(shutil.copytree(trained.parent, tmp_path / "moved") / trained.name)
     again = train(model_prefix=prefix, resume=True, **train_flags)
+    assert again.stopped == "all 2 epochs done"
+    assert again.history == open_bundle(trained).config["history"]
     assert len(again.history) == 2
     more = train(model_prefix=prefix, resume=True, **{**train_flags, "epochs": 3})
     assert [row["epoch"] for row in more.history] == [1, 2, 3]
-    assert more.history[:2] == first.history
+    assert more.history[:2] == again.history
 
 
 def test_training_ends_early_without_improvement_and_lowers_the_rate(train_flags: dict, tmp_path: Path) -> None:
@@ -212,26 +227,27 @@ def test_every_backend_learns(train_flags: dict, tmp_path: Path) -> None:
 def test_waiting_for_data_is_measured_and_warned_of_with_advice(
     train_flags: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from kerasgen.loader.dataset import BatchGenerator
+    now = 0.0
 
-    read = BatchGenerator.__getitem__
+    def later() -> float:
+        nonlocal now
+        now += 0.2
+        return now
 
-    def slowly(self: BatchGenerator, index: int) -> tuple:
-        time.sleep(0.2)
-        return read(self, index)
-
-    monkeypatch.setattr(BatchGenerator, "__getitem__", slowly)
+    # A clock that moves before a batch is waited for, and while it is: half of the time is spent in waiting.
+    monkeypatch.setattr(timed_model, "perf_counter", later)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now))
     log = logging.getLogger("kerasgen")
     log.addHandler(caplog.handler)
-    flags = {**train_flags, "num_train": 80, "threads": 1, "max_queue_size": 1, "cache_gb": 0, "device_one_hot": False}
+    flags = {**train_flags, "num_train": 32, "threads": 1, "max_queue_size": 1, "cache_gb": 0, "device_one_hot": False}
     try:
         result = train(model_prefix=str(tmp_path / "m"), **flags)
     finally:
         log.removeHandler(caplog.handler)
-    row = result.history[-1]
-    assert 0.1 < row["data_wait"] <= 1
-    # One thread makes 8 samples in 0.2 s; a few batches are made during validation.
-    assert row["samples_per_second"] < 80
+    for row in result.history:
+        assert row["data_wait"] == 0.5
+        # 8 samples in 0.4 s.
+        assert row["samples_per_second"] == 20
     (warning,) = {r.getMessage() for r in caplog.records if "waits for data" in r.getMessage()}
     assert "raise --cache_gb, so that batches come from memory" in warning
     assert "(--device_one_hot)" in warning
