@@ -153,7 +153,7 @@ def test_pooled_track_is_what_its_inputs_are_and_inputs_of_two_kinds_are_refused
 
 def test_several_chunks_and_stretches(inputs, uri, monkeypatch):
     monkeypatch.setattr("db_ingest.layout.genome.CHUNK", 65_536)
-    monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", 1_000)
+    monkeypatch.setattr("db_ingest.upkeep.pooling._STRETCH", 9_000)
     sizes = {"chr1": 140_000, "chr2": 70_001}
     table = {}
     for dataset in ("a", "b"):
