@@ -68,14 +68,14 @@ def chunks_done(uri: str, member: str, row: int, genome: Genome) -> frozenset[in
     return frozenset(found)
 
 
-def rows_stored(uri: str, member: str) -> frozenset[int]:
-    """Rows of a member that have any fragment."""
+def row_stored(uri: str, member: str, row: int) -> bool:
+    """Whether a row of a member has any fragment."""
     place = storage.join(uri, member)
     if not storage.exists(place):
-        return frozenset()
-    return frozenset(
-        int(stamp[0]) - 1 for stamp in tiledb.array_fragments(place, ctx=storage.tiledb_ctx(uri)).timestamp_range
-    )
+        return False
+    # All fragments of a row are of its time; those of others are not looked into.
+    with tiledb.open(place, timestamp=(row + 1, row + 1), ctx=storage.tiledb_ctx(uri)) as array:
+        return array.nonempty_domain() is not None
 
 
 def stored_parts(uri: str, member: str, row: int, first: int, last: int, pieces: Sequence[Piece]) -> list[Part]:

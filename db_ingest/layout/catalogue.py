@@ -270,7 +270,7 @@ class Catalogue:
             },
             "sequence": self.sequence,
             "next_row": self.next_row,
-            "staged": [dataclasses.asdict(staged) for staged in self.staged],
+            "staged": [dict(vars(staged)) for staged in self.staged],
         }
 
     def save(self, uri: str) -> None:

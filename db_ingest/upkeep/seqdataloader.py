@@ -184,7 +184,7 @@ class MaskColumn(SignalColumn):
         }
         member = members.intervals(self._attribute)
         arrays.create(uri, member, self._genome)
-        if row not in arrays.rows_stored(uri, member):
+        if not arrays.row_stored(uri, member, row):
             arrays.put_intervals(uri, member, row, table["start"], _interval_fields(table))
         return {
             "intervals": len(of),

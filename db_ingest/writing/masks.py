@@ -85,7 +85,7 @@ def write_mask(task: Task, advance: Callable[[int], None]) -> TaskResult:
         advance(sum(piece.end - piece.start for piece in pieces))
     # A task can run twice where workers are lost, and intervals, unlike cells, would then be stored twice.
     listed = members.intervals(output.attribute)
-    if output.row not in arrays.rows_stored(task.uri, listed):
+    if not arrays.row_stored(task.uri, listed, output.row):
         fields = interval_fields(genome, table)
         arrays.put_intervals(task.uri, listed, output.row, fields.pop("start"), fields)
     summary = {
