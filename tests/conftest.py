@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hypothesis
 import numpy as np
+import psutil
 import pytest
 from forked import Launcher
+
+# On a disk, each file that is written safely makes its test wait; in memory none does.
+MEMORY, ROOM = "/dev/shm", 8 * 2**30
+if os.path.isdir(MEMORY) and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM:
+    os.environ.setdefault("TMPDIR", MEMORY)
+    tempfile.tempdir = None  # pytest has asked for it before
 
 # The same 100 examples in each run; `pytest --hypothesis-profile explore` looks for new ones, and for more.
 CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
@@ -67,6 +75,15 @@ def _logging_as_before() -> Iterator[None]:
     yield
     log.handlers, log.propagate = before[0], before[1]
     log.setLevel(before[2])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_is_given_back(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests wrote into memory goes with them, unless one failed."""
+    yield
+    folder = tmp_path_factory.getbasetemp()
+    if folder.is_relative_to(MEMORY) and not request.session.testsfailed:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
