@@ -6,6 +6,7 @@ may.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -139,6 +140,7 @@ def perform(command: list[str], fds: list[int]) -> NoReturn:
     sys.argv = command
     status = importlib.import_module(OURS[name]).main()
     # To take all down that was loaded takes longer than the work; tests of the installed scripts see to that.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(status)
 
