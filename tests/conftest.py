@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -15,9 +16,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Many tests compile the same model: processes of a run share what JAX has compiled, and the first throws it away.
 if os.environ.get("KERAS_BACKEND") == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _compiled = tempfile.TemporaryDirectory(prefix="kerasgen-jax-", ignore_cleanup_errors=True)
+    _compiled = tempfile.mkdtemp(prefix="kerasgen-jax-")
+    # A process that was forked from this one ends earlier.
+    atexit.register(lambda owner: os.getpid() == owner and shutil.rmtree(_compiled, ignore_errors=True), os.getpid())
     os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": _compiled.name,
+        "JAX_COMPILATION_CACHE_DIR": _compiled,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }

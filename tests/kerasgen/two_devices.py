@@ -1,7 +1,7 @@
 """What tests run on two CPU devices, in a process of its own: devices cannot be added once a backend runs.
 
 It prints the samples that each device gets of an epoch of 3 batches of 8. Then come the trainings of a JSON list of
-flags, one after another; ``stop_after`` ends one after so many looks at whether to stop.
+flags, one after another; those with ``leaves`` leave a copy on their way, see :func:`interrupted.leaving`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from contextlib import nullcontext
 from pathlib import Path
 
-import pytest
-
-
-class StopAfter(threading.Event):
-    """Set from the given look at it on; training looks after each batch but an epoch's last, and after each epoch."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks = looks
-
-    def is_set(self) -> bool:
-        self.looks -= 1
-        return self.looks <= 0
+from interrupted import leaving
 
 
 def add_device() -> None:
@@ -39,20 +26,12 @@ def add_device() -> None:
 
 
 def run_trainings(path: str) -> None:
-    from db_ingest.errors import RunError
-    from kerasgen.training import loop
     from kerasgen.training.train import train
 
-    listen = loop._stop_signal
     for flags in json.loads(Path(path).read_text()):
-        looks = flags.pop("stop_after", None)
-        if looks is None:
-            loop._stop_signal = listen
+        leaves = flags.pop("leaves", None)
+        with leaving(*leaves) if leaves else nullcontext():
             train(**flags)
-        else:
-            loop._stop_signal = lambda looks=looks: nullcontext(StopAfter(looks))
-            with pytest.raises(RunError, match="stopped in epoch"):
-                train(**flags)
 
 
 def print_shards() -> None:

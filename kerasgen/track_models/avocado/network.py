@@ -153,7 +153,8 @@ def _step_of(
             whole[place] = shrink * learning[i] - change if weight_decay else learning[i] - change
         return whole, (first, second), after, loss, of_factors
 
-    return _compile(step)
+    # Each size of batch has a step of its own: what one gives must not depend on the sizes that came before.
+    return _compile(step, by_shape=True)
 
 
 def _has_genome(model: keras.Model) -> bool:
@@ -240,11 +241,11 @@ def _rest_of_it(weights: dict[str, Any], celltype: Any, assay: Any, parts: Seque
     return value + parts[-1][:, 0] if last == "change" else value
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], by_shape: bool = False) -> Callable[..., Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, reduce_retracing=True, autograph=False)
+        return tf.function(function, reduce_retracing=not by_shape, autograph=False)
     if keras.backend.backend() == "jax":
         import jax
 

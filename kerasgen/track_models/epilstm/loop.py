@@ -64,6 +64,7 @@ class EpilstmLoop:
         self.progress = Progress()
         self._best: list[list[np.ndarray]] = []
         self._arrays: dict[str, np.ndarray] | None = None
+        self._stateful: StatefulModel | None = None
 
     def go_on(self, progress: Progress, arrays: dict[str, np.ndarray]) -> None:
         """Take up a training where :func:`kerasgen.training.state.load` says that it was."""
@@ -113,11 +114,7 @@ class EpilstmLoop:
         if self._config.direct and self._config.units:
             directions = pca.components(self._values, self._bins.train, self._config.bottleneck)
             start_from_components(model, directions)
-        stateful = StatefulModel(model, self._training.batch_size)
-        stateful.compile(
-            keras.optimizers.Adam(self._training.learning_rate, global_clipnorm=_CLIP), loss=MaskedMSE()
-        )  # fmt: skip
-        stateful.optimizer.build(stateful.trainable_variables)
+        stateful = self._stateful = self._compiled(model)
         if self._arrays is not None:
             state.restore(stateful, self._arrays)
             self._arrays = None
@@ -128,6 +125,18 @@ class EpilstmLoop:
         while not self.ended(number):
             row = self._epoch(stateful, validation, skips[self.progress.epoch])
             self._keep(stateful, row)
+
+    def _compiled(self, model: keras.Model) -> StatefulModel:
+        """A model as it is trained, before its first step; the model trained before it lends it its compiled steps."""
+        if self._stateful is not None:
+            self._stateful.begin_as(model)
+            return self._stateful
+        stateful = StatefulModel(model, self._training.batch_size)
+        stateful.compile(
+            keras.optimizers.Adam(self._training.learning_rate, global_clipnorm=_CLIP), loss=MaskedMSE()
+        )  # fmt: skip
+        stateful.optimizer.build(stateful.trainable_variables)
+        return stateful
 
     def _epoch(self, stateful: StatefulModel, validation: Frames, skip: int) -> EpochMetrics:
         epoch, epochs = self.progress.epoch, self._training.epochs

@@ -32,6 +32,13 @@ class StatefulModel(keras.Model):
             for number, tensor in enumerate(model.inputs[1:])
         ]
 
+    def begin_as(self, model: keras.Model) -> None:
+        """Take weights and random states of a model built like this one; forget what was learned and carried."""
+        for variable, value in zip(self.model.variables, model.variables, strict=True):
+            variable.assign(ops.convert_to_tensor(value))
+        for variable in (*self.optimizer.variables, *self.carried):
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
+
     def call(self, inputs: Any) -> Any:
         """Reconstruct a frame and keep the states after it; no gradient runs back into the frame before."""
         frame, keep = inputs

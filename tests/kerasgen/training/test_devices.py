@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from interrupted import leaving
 
 from db_ingest.errors import InputError
 from kerasgen.bundle import open_bundle
@@ -46,12 +47,19 @@ def state(prefix: Path) -> list[np.ndarray]:
 @pytest.mark.backend
 def test_two_devices_share_an_epoch_train_as_one_does_and_resume_exactly(train_flags: dict, tmp_path: Path) -> None:
     # 27 validation samples in batches of 28, which does not divide either.
-    flags = {**train_flags, "epochs": 2, "num_valid": 27, "batch_size": 28, "num_train": 84, "learning_rate": 0.01}
+    flags = {
+        **train_flags,
+        "epochs": 2,
+        "num_valid": 27,
+        "batch_size": 28,
+        "num_train": 84,
+        "learning_rate": 0.01,
+        "state_every": 1,
+    }
     prefixes = {name: str(tmp_path / name) for name in ("one", "two", "cut")}
     trainings = [
         {**flags, "model_prefix": prefixes["one"]},
-        {**flags, "model_prefix": prefixes["two"], "num_gpus": 2},
-        {**flags, "model_prefix": prefixes["cut"], "num_gpus": 2, "stop_after": 5},
+        {**flags, "model_prefix": prefixes["two"], "num_gpus": 2, "leaves": [prefixes["cut"], 1, 2]},
         {**flags, "model_prefix": prefixes["cut"], "num_gpus": 2, "resume": True},
     ]
     (tmp_path / "trainings.json").write_text(json.dumps(trainings))
@@ -82,21 +90,9 @@ def test_more_devices_than_there_are_are_refused(train_flags: dict, tmp_path: Pa
 @pytest.mark.parametrize(
     "options", [{"device_one_hot": False, "jit_compile": "true"}, {"device_one_hot": True, "precision": "bfloat16"}]
 )
-def test_a_training_resumes_exactly_with_any_option(
-    train_flags: dict, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_resumes_exactly_with_any_option(train_flags: dict, tmp_path: Path, options: dict) -> None:
     flags = {**train_flags, "model_params": [*train_flags["model_params"], "dropout=0.2"], "state_every": 1, **options}
-    save = checkpoint.save
-
-    def save_and_keep(prefix: str, model: keras.Model, progress: checkpoint.Progress, run: dict) -> None:
-        save(prefix, model, progress, run)
-        if (progress.epoch, progress.batch) == (1, 1):
-            shutil.copytree(tmp_path / "whole.state", tmp_path / "cut.state")
-            shutil.copy(tmp_path / "whole.keras", tmp_path / "cut.keras")
-
-    # What a training that ended after the first batch of its second epoch would have left.
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_keep)
+    with leaving(tmp_path / "cut", epoch=1, batch=1):
         train(model_prefix=str(tmp_path / "whole"), **flags)
     assert len(losses(tmp_path / "whole")) == 2
     train(model_prefix=str(tmp_path / "cut"), resume=True, **flags)
