@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from db_ingest.errors import InputError
 from kerasgen.interpretation import operations
-from kerasgen.interpretation import rules as table
 from kerasgen.interpretation.explainers import Attributions
 from kerasgen.interpretation.gradients import gradient_of, values_of
+from kerasgen.interpretation.rules import Rows, Rule, name_of, rule_of
 from kerasgen.interpretation.targets import Target
 
 log = logging.getLogger("kerasgen")
@@ -61,17 +62,18 @@ class DeepLift:
         model: keras.Model,
         target: Target,
         references: int,
-        rules: Mapping[type, table.Rule] | None = None,
+        rules: Mapping[type, Rule] | None = None,
     ) -> None:
         self.model, self.target, self.references = model, target, references
         self._compiled: Callable[..., Any] | None = None
-        self._rules: list[tuple[Any, table.Rule]] = []
+        self._rules: list[tuple[Any, Rule]] = []
         unknown = []
         for layer in _reached(model):
-            rule = table.rule_of(layer, rules) or operations.rule_of(layer)
+            rule = rule_of(layer, rules) or operations.rule_of(layer)
             if rule is None:
                 unknown.append(layer)
-            self._rules.append((layer, rule or table.activations))
+            else:
+                self._rules.append((layer, rule))
         if unknown:
             log.warning(
                 "warning: %s have no rescale rule and get their plain gradient; see the completeness deltas",
@@ -105,7 +107,7 @@ class DeepLift:
 
     def _compile(self, batch: int) -> Callable[..., Any]:
         def forward(rows: Any, more: Sequence[Any], held: Any) -> tuple[Any, Any]:
-            with _replaced(self._rules, table.Rows(batch, self.references)):
+            with _replaced(self._rules, Rows(batch, self.references)):
                 values = values_of(self.model, self.target, rows, more, held)
             return ops.sum(values[batch:]), values
 
@@ -135,7 +137,7 @@ class DeepShap:
         *,
         batch_size: int,
         n_references: int,
-        rules: Mapping[type, table.Rule] | None = None,
+        rules: Mapping[type, Rule] | None = None,
     ) -> None:
         self.model, self.target, self.batch_size = model, target, batch_size
         self._lift = DeepLift(model, target, n_references, rules)
@@ -143,11 +145,11 @@ class DeepShap:
     def __call__(self, X: np.ndarray, others: Sequence[np.ndarray], references: np.ndarray | None) -> Attributions:
         """See :class:`kerasgen.interpretation.explainers.Explainer`."""
         assert references is not None
-        found = self._lift(X, references, others, self.target.held_of(self.model, (X, *others)))
-        scores = contributions(found, X, references)
-        delta, difference = completeness(found, scores)
+        lifted = self._lift(X, references, others, self.target.held_of(self.model, (X, *others)))
+        scores = contributions(lifted, X, references)
+        delta, difference = completeness(lifted, scores)
         attributions = X * scores.sum(axis=-1, keepdims=True)
-        return Attributions(attributions, hypothetical(found, references), delta, difference)
+        return Attributions(attributions, hypothetical(lifted, references), delta, difference)
 
 
 def completeness(found: Multipliers, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,21 +182,30 @@ def hypothetical(found: Multipliers, references: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _replaced(rules: Iterable[tuple[Any, table.Rule]], rows: table.Rows) -> Iterator[None]:
-    """Give every layer what its rule says while a function is traced."""
-    changed: list[tuple[Any, str, Any]] = []
-    try:
+def _replaced(rules: Iterable[tuple[Any, Rule]], rows: Rows) -> Iterator[None]:
+    """Give every layer what its rule says while a function is traced; each gets back what it had, whatever fails."""
+    with ExitStack() as stack:
         for layer, rule in rules:
             for name, function in rule(layer, rows).items():
-                changed.append((layer, name, getattr(layer, name)))
+                if not _is_settable(layer, name):
+                    raise InputError(
+                        f"rules: the rule of {type(layer).__name__} replaces its {name}, which cannot be set; "
+                        "expected a rule that replaces its call"
+                    )
+                # What the class gives, as most layers' call, shows again once the layer's own is taken away.
+                is_own = name in vars(layer) or isinstance(getattr(type(layer), name, None), property)
+                before = getattr(layer, name)
                 setattr(layer, name, function)
+                if is_own:
+                    stack.callback(setattr, layer, name, before)
+                else:
+                    stack.callback(delattr, layer, name)
         yield
-    finally:
-        for layer, name, function in reversed(changed):
-            if name == "call":
-                del layer.call
-            else:
-                setattr(layer, name, function)
+
+
+def _is_settable(layer: Any, name: str) -> bool:
+    attribute = getattr(type(layer), name, None)
+    return not isinstance(attribute, property) or attribute.fset is not None
 
 
 def _reached(model: keras.Model) -> list[Any]:
@@ -215,7 +226,7 @@ def _reached(model: keras.Model) -> list[Any]:
 def _names(unknown: list[Any]) -> list[str]:
     """Names of layers without a rule, but of those within another."""
     within = {id(part) for layer in unknown for part in _parts(layer)[1:]}
-    return sorted({table.name_of(layer) for layer in unknown if id(layer) not in within})
+    return sorted({name_of(layer) for layer in unknown if id(layer) not in within})
 
 
 def _graph(operation: Any) -> Any:

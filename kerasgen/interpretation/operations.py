@@ -23,6 +23,9 @@ _PRODUCTS = frozenset(
 )  # fmt: skip
 """Linear where one of the factors is a constant."""
 
+_QUOTIENTS = frozenset(("Divide", "TrueDivide"))
+"""Linear where what they divide by is a constant."""
+
 _ELEMENTWISE = frozenset(
     (
         "Exp", "Exp2", "Expm1", "Log", "Log2", "Log10", "Log1p", "Sqrt", "Rsqrt", "Square", "Abs", "Absolute",
@@ -42,6 +45,8 @@ def rule_of(operation: Any) -> rules.Rule | None:
         return rules.linear
     if name in _PRODUCTS and tensors == 1:
         return rules.linear
+    if name in _QUOTIENTS and not _has_tensor_after_the_first(operation):
+        return rules.linear
     if name in _ELEMENTWISE and tensors == 1:
         return rules.elementwise
     if name == "MaxPool":
@@ -54,6 +59,15 @@ def rule_of(operation: Any) -> rules.Rule | None:
             "call": rules.replaced(layer.call, rows, rules.log_sum_exp(layer.axis, layer.keepdims))
         }
     return None
+
+
+def _has_tensor_after_the_first(operation: Any) -> bool:
+    """Whether any call of the operation takes more than its first argument from the graph."""
+    return any(
+        isinstance(leaf, keras.KerasTensor)
+        for node in operation._inbound_nodes
+        for leaf in keras.tree.flatten([node.arguments.args[1:], node.arguments.kwargs])
+    )
 
 
 def _tensors(operation: Any) -> int:

@@ -77,10 +77,10 @@ def replaced(function: Function, rows: Rows, multiplier: Multiplier) -> Function
         def gradient(*args: Any, upstream: Any = None, variables: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             pair = Pair(spread(x), x[rows.examples :], spread(y), y[rows.examples :])
-            found = multiplier(function, pair, upstream[rows.examples :])
-            found = ops.concatenate([ops.zeros_like(x[: rows.examples]), found], axis=0)
+            multipliers = multiplier(function, pair, upstream[rows.examples :])
+            multipliers = ops.concatenate([ops.zeros_like(x[: rows.examples]), multipliers], axis=0)
             # TensorFlow asks for the gradients of variables that the function reads; nobody uses them.
-            return found if variables is None else (found, [None] * len(variables))
+            return multipliers if variables is None else (multipliers, [None] * len(variables))
 
         return y, gradient
 
@@ -173,15 +173,15 @@ def max_pooled(layer: Any, rows: Rows) -> Mapping[str, Function]:
 
 def activations(layer: Any, rows: Rows) -> Mapping[str, Function]:
     """The rule of a layer that is linear but for its activations: the rule of each of these."""
-    found = {}
+    replacements = {}
     for name in ("activation", "recurrent_activation"):
         function = getattr(layer, name, None)
         # An activation that is a layer has its own rule.
         if callable(function) and function not in _IDENTITIES and not isinstance(function, layers.Layer):
             multiplier = _multiplier_of(function)
             if multiplier is not None:
-                found[name] = replaced(function, rows, multiplier)
-    return found
+                replacements[name] = replaced(function, rows, multiplier)
+    return replacements
 
 
 def _multiplier_of(function: Function) -> Multiplier | None:
@@ -219,6 +219,12 @@ def _log_sum_exp_layer(layer: Any, rows: Rows) -> Mapping[str, Function]:
     return {"call": replaced(layer.call, rows, log_sum_exp(-1, True))}
 
 
+def _adaptive(kind: str) -> list[type]:
+    """Keras' adaptive poolings, which it has from 3.13 on."""
+    names = [f"Adaptive{kind}Pooling{dimensions}D" for dimensions in (1, 2, 3)]
+    return [getattr(layers, name) for name in names if hasattr(layers, name)]
+
+
 _IDENTITIES = (keras.activations.linear, None)
 
 ACTIVATIONS: dict[Function, Multiplier | None] = {
@@ -239,6 +245,7 @@ RULES: dict[type, Rule] = {
         (
             layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
             layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
+            *_adaptive("Max"),
         ),
         max_pooled,
     ),
@@ -258,6 +265,9 @@ RULES: dict[type, Rule] = {
             layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector,
             layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
             layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D,
+            *_adaptive("Average"),
+            # What it gives each step to has a rule of its own.
+            layers.TimeDistributed,
             layers.Cropping1D, layers.Cropping2D, layers.Cropping3D,
             layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
             layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D,
@@ -284,10 +294,10 @@ def rule_of(layer: Any, more: Mapping[type, Rule] | None = None) -> Rule | None:
         layer: a Keras layer, or an operation on its own in a functional model.
         more: rules by class that go before those of :data:`RULES`.
     """
-    for table in (more or {}, RULES):
+    for known in (more or {}, RULES):
         for kind in type(layer).__mro__:
-            if kind in table and _calls_like(type(layer), kind):
-                rule = table[kind]
+            if kind in known and _calls_like(type(layer), kind):
+                rule = known[kind]
                 return None if rule is activations and _has_unknown_activation(layer) else rule
     return None
 

@@ -12,6 +12,7 @@ from keras import layers, ops
 
 import architectures.layers
 import kerasgen
+from db_ingest.errors import InputError
 from kerasgen.interpretation import deeplift, rules, targets
 from kerasgen.sequence import one_hot
 
@@ -75,9 +76,15 @@ def with_all_layers_of(dimensions: int, h):
     if dimensions < 3:
         h = layer("SeparableConv", 4, 2, activation="relu")(layer("DepthwiseConv", 2, activation="gelu")(h))
     h = getattr(layers, f"Conv{dimensions}DTranspose")(4, 2, activation="relu")(h)
-    return layers.Concatenate()([
-        layer("GlobalAveragePooling")(h), layer("GlobalMaxPooling")(h), layers.Flatten()(layer("MaxPooling", 2)(h)),
-    ])  # fmt: skip
+    pooled = [
+        layer("GlobalAveragePooling")(h),
+        layer("GlobalMaxPooling")(h),
+        layers.Flatten()(layer("MaxPooling", 2)(h)),
+    ]
+    for kind in ("AdaptiveAveragePooling", "AdaptiveMaxPooling"):
+        if hasattr(layers, f"{kind}{dimensions}D"):
+            pooled.append(layers.Flatten()(layer(kind, 2)(h)))
+    return layers.Concatenate()(pooled)
 
 
 HEADS: dict[str, Callable] = {
@@ -86,6 +93,7 @@ HEADS: dict[str, Callable] = {
     "layers of 2 dimensions": functools.partial(with_all_layers_of, 2),
     "layers of 3 dimensions": functools.partial(with_all_layers_of, 3),
     "EinsumDense": lambda h: layers.EinsumDense("abc,cd->abd", (20, 4), activation="relu")(h),
+    "TimeDistributed": lambda h: layers.TimeDistributed(layers.Dense(4, activation="relu"))(h),
     "ELU": lambda h: layers.ELU()(h),
     "operations as activations": lambda h: layers.Activation(ops.log_softmax)(
         layers.Dense(5, activation=ops.softmax)(h)
@@ -105,7 +113,7 @@ HEADS: dict[str, Callable] = {
     "LeakyReLU": lambda h: layers.LeakyReLU()(h),
     "a layer as activation": lambda h: layers.Dense(5, activation=layers.LeakyReLU(0.3))(h),
     "a model in the model": lambda h: keras.Sequential([layers.Dense(4, activation="softmax"), layers.ReLU()])(h),
-    "operations": lambda h: ops.sum(ops.exp(0.3 * h), axis=1) - ops.log(1 + ops.sum(ops.square(h), axis=(1,))),
+    "operations": lambda h: ops.sum(ops.exp(0.3 * h), axis=1) / 2 - ops.log(1 + ops.sum(ops.square(h), axis=(1,))),
     "operations of softmax": lambda h: ops.softmax(h, axis=1) + ops.logsumexp(h, axis=1, keepdims=True),
     "operation of max pooling": lambda h: ops.max_pool(ops.relu(h), 3, strides=3),
 }
@@ -152,6 +160,8 @@ def test_contributions_add_up_without_a_warning(
         (lambda h: layers.Multiply()([h, h]), "Multiply"),
         (lambda h: ops.multiply(h, h), "Multiply"),
         (lambda h: ops.cumprod(h, axis=1), "Cumprod"),
+        (lambda h: 1 / ops.exp(h), "TrueDivide"),
+        (lambda h: layers.TimeDistributed(Squared())(h), "Squared"),
         (lambda h: layers.LSTM(3)(h), "LSTM"),
     ],
 )
@@ -160,6 +170,34 @@ def test_what_has_no_rule_is_named(
 ) -> None:
     deeplift.DeepLift(model_of(head), targets.counts(0), 2)
     assert f"{named} have no rescale rule and get their plain gradient" in caplog.text
+
+
+def test_recurrent_layers_get_their_plain_gradient_and_an_error_leaves_the_model_as_it_was(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    x, references = example(rng)
+    model = keras.Sequential(
+        [
+            keras.Input((LENGTH, 4)),
+            layers.Conv1D(5, 9, strides=4, activation="relu"),
+            layers.ReLU(),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+            layers.LSTM(3),
+            layers.Dense(1, activation="softplus"),
+        ]
+    )
+    before = [(vars(layer).get("call"), getattr(layer, "activation", None)) for layer in model.layers]
+    with pytest.raises(InputError, match="the rule of LSTM replaces its activation, which cannot be set"):
+        explained(model, x, references, rules={layers.LSTM: rules.activations})
+    assert [(vars(layer).get("call"), getattr(layer, "activation", None)) for layer in model.layers] == before
+    caplog.clear()
+    scores, _ = explained(model, x, references)
+    assert np.isfinite(scores).all()
+    assert (scores != 0).any()
+    assert warned(caplog) == [
+        "warning: Bidirectional, LSTM have no rescale rule and get their plain gradient; see the completeness deltas"
+    ]
+    assert [(vars(layer).get("call"), getattr(layer, "activation", None)) for layer in model.layers] == before
 
 
 def test_layers_that_the_sequence_does_not_reach_need_no_rule(caplog: pytest.LogCaptureFixture) -> None:
