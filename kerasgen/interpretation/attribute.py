@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db_ingest.errors import InputError
-from kerasgen.interpretation import references as making
 from kerasgen.interpretation.explainers import Attributions, explainer_of, joined
+from kerasgen.interpretation.references import Maker, check_references, made, maker_of
 from kerasgen.interpretation.targets import Target, resolve
-from kerasgen.prediction.predict import check_inputs
+from kerasgen.prediction.predict import check_inputs, encoded
 from kerasgen.sequence import codes_of, one_hot
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def attribute(
     target: str | Target | Callable[[Any], Any],
     task: int | None = None,
     method: str = "deepshap",
-    references: np.ndarray | str | making.Maker | None = None,
+    references: np.ndarray | str | Maker | None = None,
     n_references: int = 20,
     batch_size: int | None = None,
     seed: int = 1234,
@@ -37,9 +37,10 @@ def attribute(
     The result for a sample depends on the sample and the seed alone, not on the samples beside it.
 
     Args:
-        model: a Keras model whose first input is the sequence, ``(length, 4)``.
+        model: a functional or a built Sequential Keras model whose first input is the sequence, ``(length, 4)``.
         X: the sequences, ``(n, length, 4)`` one-hot (an unknown base is all zeros) or ``(n, length) uint8`` base codes;
-            for a model of several inputs a list with the others too, which are held fixed.
+            for a model of several inputs a list with the others too, which are held fixed; those that are one-hot
+            sequence may also come as codes.
         target: what is explained: ``"counts"`` (an output of a number per channel, such as log counts) or
             ``"profile"`` (logits per base, mean-centred and weighted by the sample's softmax), ``"binned"`` or
             ``"labels"`` (values per bin, logits of labels, summed); a function of what the
@@ -72,13 +73,13 @@ def attribute(
     sequence, others = check_sequence(model, X)
     given = None if references is None or isinstance(references, str) or callable(references) else references
     if given is not None:
-        given = making.check_references(given, sequence)
+        given = check_references(given, sequence)
         n_references = given.shape[1]
     explainer = explainer_of(
         method, model, resolve(model, target, task), batch_size=batch_size, n_references=n_references, **options
     )
     kind = explainer.references if references is None else references
-    maker = making.maker_of(kind) if given is None and kind is not None else None  # type: ignore[arg-type]
+    maker = maker_of(kind) if given is None and kind is not None else None  # type: ignore[arg-type]
 
     count, size = len(sequence), explainer.batch_size
     parts = []
@@ -89,18 +90,17 @@ def attribute(
         here = here[np.arange(size) % number] if explainer.one_size else here
         own = None if given is None else given[here]
         if maker is not None:
-            codes = codes_of(sequence[here])
-            own = maker(codes, n_references, making.seeds_of(codes, seed))
-        found = explainer(sequence[here].astype(np.float32, copy=False), [x[here] for x in others], own)
-        found = found.take(slice(number))
-        parts.append(found if hypothetical else found._replace(hypothetical=None))
+            own = made(maker, codes_of(sequence[here]), n_references, seed)
+        batch = encoded(model, [sequence[here], *(x[here] for x in others)])
+        scores = explainer(batch[0].astype(np.float32, copy=False), batch[1:], own).take(slice(number))
+        parts.append(scores if hypothetical else scores._replace(hypothetical=None))
     return joined(parts)
 
 
 def check_sequence(
     model: keras.Model, X: np.ndarray | Sequence[np.ndarray]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The one-hot sequence and the other inputs; raises :class:`InputError` unless they fit the model."""
+    """The one-hot sequence and the other inputs as they came; raises :class:`InputError` unless they fit the model."""
     sequence, *others = check_inputs(model, X)
     shape = model.inputs[0].shape
     if len(shape) != 3 or shape[2] != 4:

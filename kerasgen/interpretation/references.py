@@ -43,6 +43,19 @@ def maker_of(references: str | Maker) -> Maker:
     return MAKERS[references]
 
 
+def made(maker: Maker, codes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The references that a function makes of ``(batch, length) uint8`` codes.
+
+    Raises:
+        InputError: they are not an array ``(batch, count, length, 4)``.
+    """
+    references = np.asarray(maker(codes, count, seeds_of(codes, seed)), np.float32)
+    expected = (len(codes), count, codes.shape[1], 4)
+    if references.shape != expected:
+        raise InputError(f"references: the function gives an array of shape {references.shape}; expected {expected}")
+    return references
+
+
 def seeds_of(codes: np.ndarray, seed: int) -> np.ndarray:
     """A seed for each sequence of ``(batch, length) uint8`` codes, from ``seed`` and the sequence itself alone."""
     own = [np.random.SeedSequence((seed, zlib.crc32(row.tobytes()))).generate_state(1)[0] for row in codes]

@@ -19,6 +19,31 @@ if TYPE_CHECKING:
     import keras
 
 
+class Channel(NamedTuple):
+    """The part of a model's outputs that a target reads.
+
+    Args:
+        output: place of the output among the model's.
+        task: channel; None: all of them.
+        dimensions: number of dimensions that the output must have, the batch's included; None: any.
+    """
+
+    output: int
+    task: int | None
+    dimensions: int | None = None
+
+    def check(self, shapes: Sequence[tuple[int | None, ...]]) -> None:
+        """Raise :class:`InputError` unless a model with outputs of such shapes has it."""
+        if not -len(shapes) <= self.output < len(shapes):
+            raise InputError(f"target: output {self.output}; the model has outputs 0 to {len(shapes) - 1}")
+        shape = shapes[self.output]
+        if self.dimensions not in (None, len(shape)):
+            raise InputError(f"target: output {self.output} has shape {shape}; expected {self.dimensions} dimensions")
+        width = shape[-1]
+        if self.task is not None and width is not None and not 0 <= self.task < width:
+            raise InputError(f"task {self.task}: output {self.output} has channels 0 to {width - 1}")
+
+
 class Target(NamedTuple):
     """One number per sample.
 
@@ -26,10 +51,12 @@ class Target(NamedTuple):
         value: ``(outputs of rows, held of rows) -> (rows,)``, from tensors and in operations of ``keras.ops``.
         held: what is computed from the outputs of each example and held fixed for its references and mutants,
             ``outputs -> (batch, ...) float32``; None: nothing.
+        channel: what it reads, where that can be checked against a model; None: not known.
     """
 
     value: Callable[[Sequence[Any], Any], Any]
     held: Callable[[Arrays], np.ndarray] | None = None
+    channel: Channel | None = None
 
     def held_of(self, model: keras.Model, inputs: Arrays) -> np.ndarray | None:
         """What is held fixed for a batch of examples."""
@@ -40,8 +67,8 @@ class Target(NamedTuple):
         from keras import ops
 
         tensors = [ops.convert_to_tensor(output) for output in outputs]
-        found = self.value(tensors, None if held is None else ops.convert_to_tensor(held))
-        return np.asarray(ops.convert_to_numpy(check_values(found, len(outputs[0]))), np.float64)
+        values = self.value(tensors, None if held is None else ops.convert_to_tensor(held))
+        return np.asarray(ops.convert_to_numpy(check_values(values, len(outputs[0]))), np.float64)
 
 
 def counts(output: int, task: int | None = None) -> Target:
@@ -55,10 +82,10 @@ def counts(output: int, task: int | None = None) -> Target:
     def value(outputs: Sequence[Any], held: Any) -> Any:
         from keras import ops
 
-        found = outputs[output] if task is None else outputs[output][..., task : task + 1]
-        return ops.sum(found, axis=tuple(range(1, len(found.shape))))
+        numbers = outputs[output] if task is None else outputs[output][..., task : task + 1]
+        return ops.sum(numbers, axis=tuple(range(1, len(numbers.shape))))
 
-    return Target(value)
+    return Target(value, channel=Channel(output, task))
 
 
 def profile(output: int, task: int | None = None) -> Target:
@@ -78,7 +105,7 @@ def profile(output: int, task: int | None = None) -> Target:
         centred = logits - ops.mean(logits, axis=1, keepdims=True)
         return ops.sum(centred * held, axis=(1, 2))
 
-    return Target(value, lambda outputs: profile_weights(outputs[output], task))
+    return Target(value, lambda outputs: profile_weights(outputs[output], task), Channel(output, task, dimensions=3))
 
 
 TARGETS: dict[str, Callable[[int, int | None], Target]] = {
@@ -114,13 +141,17 @@ def resolve(model: keras.Model, target: str | Target | Callable[[Any], Any], tas
         task: channel of a target that is named; None: the sum over channels.
 
     Raises:
-        InputError: an unknown name, or one that fits no output of the model or several.
+        InputError: an unknown name, or one that fits no output of the model or several; an output or a channel that
+            the model lacks.
     """
+    shapes = [tuple(output.shape) for output in model.outputs]
     if isinstance(target, str):
-        return _named(model, target, task)
+        target, task = _named(shapes, target, task), None
     if task is not None:
         raise InputError(f"task {task}: expected only with a target that is a name")
     if isinstance(target, Target):
+        if target.channel is not None:
+            target.channel.check(shapes)
         return target
     if not callable(target):
         raise InputError(f"target {target!r}: expected one of {', '.join(TARGETS)}, a Target or a function of outputs")
@@ -128,10 +159,9 @@ def resolve(model: keras.Model, target: str | Target | Callable[[Any], Any], tas
     return Target(lambda outputs, held: function(outputs[0] if len(outputs) == 1 else outputs))
 
 
-def _named(model: keras.Model, name: str, task: int | None) -> Target:
+def _named(shapes: Sequence[tuple[int | None, ...]], name: str, task: int | None) -> Target:
     if name not in TARGETS:
         raise InputError(f"target {name!r}: expected one of {', '.join(TARGETS)}, a Target or a function of outputs")
-    shapes = [tuple(output.shape) for output in model.outputs]
     places = [i for i, shape in enumerate(shapes) if len(shape) in _DIMENSIONS[name]]
     if len(places) != 1:
         raise InputError(
@@ -139,9 +169,6 @@ def _named(model: keras.Model, name: str, task: int | None) -> Target:
             f"{' or '.join(map(str, _DIMENSIONS[name]))} dimensions; expected one, or a target of one output, as "
             f"targets.{TARGETS[name].__name__}(0)"
         )
-    width = shapes[places[0]][-1]
-    if task is not None and width is not None and not 0 <= task < width:
-        raise InputError(f"task {task}: output {places[0]} has channels 0 to {width - 1}")
     return TARGETS[name](places[0], task)
 
 

@@ -24,7 +24,7 @@ def predict(model: keras.Model, X: np.ndarray | Sequence[np.ndarray], *, batch_s
     weights and the states of its stateful layers are afterwards what they were, even if a batch fails.
 
     Args:
-        model: a Keras model with one input or several.
+        model: a functional or a built Sequential Keras model with one input or several.
         X: an array, or one array per input in the order of the model's, ``(n, ...)`` each. An input of one-hot
             sequence, ``(length, 4)``, may also come as ``(n, length) uint8`` base codes: A C G T = 0 1 2 3, anything
             else unknown. Batches of them are encoded one at a time, which takes a sixteenth of the memory.
@@ -34,7 +34,8 @@ def predict(model: keras.Model, X: np.ndarray | Sequence[np.ndarray], *, batch_s
         The output, ``(n, ...)``, or one array per output in a tuple where the model has several.
 
     Raises:
-        InputError: arrays that do not fit the model's inputs or each other.
+        InputError: arrays that do not fit the model's inputs or each other; a model that does not say what its inputs
+            are, as a subclass of ``keras.Model`` with a ``call`` of its own.
 
     Example:
         >>> profile, logcounts = kerasgen.predict(bpnet, one_hot(codes))                        # doctest: +SKIP
@@ -55,7 +56,7 @@ def outputs_of(model: keras.Model, X: np.ndarray | Sequence[np.ndarray], batch_s
     with _states_kept(model):
         for first in range(0, count, batch_size):
             number = min(batch_size, count - first)
-            parts = (_encoded(model, i, x[first : first + number]) for i, x in enumerate(inputs))
+            parts = encoded(model, [x[first : first + number] for x in inputs])
             batch = tuple(_filled(part, batch_size) for part in parts)
             found = [np.asarray(output)[:number] for output in _run(model, batch)]
             if count <= batch_size:
@@ -70,7 +71,7 @@ def outputs_of(model: keras.Model, X: np.ndarray | Sequence[np.ndarray], batch_s
 def check_inputs(model: keras.Model, X: np.ndarray | Sequence[np.ndarray]) -> Arrays:
     """The arrays of a model's inputs; raises :class:`InputError` unless they fit the model and each other."""
     inputs = tuple(np.asarray(x) for x in X) if isinstance(X, (list, tuple)) else (np.asarray(X),)
-    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    shapes = [tuple(tensor.shape) for tensor in _inputs_of(model)]
     if len(inputs) != len(shapes):
         raise InputError(f"X: {len(inputs)} arrays; the model has {len(shapes)} inputs")
     for i, (x, shape) in enumerate(zip(inputs, shapes, strict=True)):
@@ -85,6 +86,20 @@ def check_inputs(model: keras.Model, X: np.ndarray | Sequence[np.ndarray]) -> Ar
     return inputs
 
 
+def _inputs_of(model: keras.Model) -> Sequence[Any]:
+    """The model's symbolic inputs; raises :class:`InputError` where it has none to say what it takes."""
+    try:
+        inputs = model.inputs
+    except AttributeError:
+        inputs = None
+    if not inputs:
+        raise InputError(
+            f"model: {type(model).__name__} {getattr(model, 'name', '')!r} does not say which inputs it takes; "
+            "expected a functional model, as keras.Model(inputs, model(inputs)) makes one, or a built Sequential one"
+        )
+    return list(inputs)
+
+
 def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     return len(shape) == len(expected) and all(
         wanted in (None, size) for size, wanted in zip(shape[1:], expected[1:], strict=True)
@@ -96,11 +111,12 @@ def _is_codes(x: np.ndarray, expected: Sequence[int | None]) -> bool:
     return x.dtype == np.uint8 and len(expected) == 3 and expected[2] == 4 and _fits((*x.shape, 4), expected)
 
 
-def _encoded(model: keras.Model, number: int, x: np.ndarray) -> np.ndarray:
-    tensor = model.inputs[number]
-    if _is_codes(x, tensor.shape) and not _fits(x.shape, tensor.shape):
-        return one_hot(x)
-    return x.astype(tensor.dtype, copy=False)
+def encoded(model: keras.Model, inputs: Sequence[np.ndarray]) -> Arrays:
+    """Inputs as the model takes them: base codes of every input that expects it as one-hot, all in its dtype."""
+    return tuple(
+        one_hot(x) if _is_codes(x, tensor.shape) else x.astype(tensor.dtype, copy=False)
+        for x, tensor in zip(inputs, model.inputs, strict=True)
+    )
 
 
 def _filled(x: np.ndarray, batch_size: int) -> np.ndarray:

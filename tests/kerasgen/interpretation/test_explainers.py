@@ -95,6 +95,19 @@ def test_batch_size_order_and_encoding_change_nothing(
 
 
 @every_method
+def test_any_input_of_sequence_may_come_as_codes(rng: np.random.Generator, method: str) -> None:
+    keras.utils.set_random_seed(7)
+    inputs = [keras.Input((LENGTH, 4)), keras.Input((10, 4))]
+    flat = keras.layers.Concatenate()([keras.layers.Flatten()(each) for each in inputs])
+    two = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(3, activation="gelu")(flat)))
+    X = samples(rng, 2)[0]
+    codes = codes_of(X)
+    wanted = explain(method, two, [X, X[:, :10]], target="counts", batch_size=2)
+    found = explain(method, two, [codes, codes[:, :10]], target="counts", batch_size=2)
+    np.testing.assert_allclose(found.attributions, wanted.attributions, atol=1e-6)
+
+
+@every_method
 def test_the_model_is_left_as_it_was_even_by_an_error(
     model: keras.Model, rng: np.random.Generator, method: str
 ) -> None:
@@ -150,11 +163,20 @@ def test_gradients_are_taken_against_references_where_they_are_asked_for(rng: np
         ({"target": "depth"}, "target 'depth': expected one of counts, profile"),
         ({"target": 3}, "target 3: expected one of counts, profile"),
         ({"task": 2}, r"task 2: output 1 has channels 0 to 1"),
+        ({"target": targets.counts(1, task=2)}, "task 2: output 1 has channels 0 to 1"),
+        ({"target": targets.counts(1, task=-1)}, "task -1: output 1 has channels 0 to 1"),
+        ({"target": targets.profile(0, task=5)}, "task 5: output 0 has channels 0 to 1"),
+        ({"target": targets.counts(5)}, "target: output 5; the model has outputs 0 to 1"),
+        ({"target": targets.profile(1)}, r"target: output 1 has shape \(None, 2\); expected 3 dimensions"),
         ({"target": targets.counts(1), "task": 0}, "task 0: expected only with a target that is a name"),
         ({"method": "lime"}, "method 'lime': expected one of deepshap, gradient_x_input, ism"),
         ({"rules": {}, "method": "ism"}, "rules: method ism has no such option; it has none"),
         ({"references": "shuffled"}, "references 'shuffled': expected one of dinucleotide_shuffle, zeros, uniform"),
         ({"references": np.zeros((3, LENGTH))}, r"references: an array of shape \(3, 24\); expected \(2, references"),
+        (
+            {"references": lambda codes, count, seeds: np.zeros((len(codes), 3, LENGTH, 4))},
+            r"references: the function gives an array of shape \(4, 3, 24, 4\); expected \(4, 20, 24, 4\)",
+        ),
         ({"n_references": 0}, "n_references 0: expected 1 or more"),
         ({"batch_size": 0}, "batch_size 0: expected 1 or more"),
         ({"X": [np.full((2, LENGTH, 4), 0.25), np.zeros((2, 2))]}, "X: expected one-hot rows"),

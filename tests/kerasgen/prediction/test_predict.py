@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,26 @@ def test_arrays_that_do_not_fit_are_refused_in_one_line(
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="batch_size 0: expected 1 or more"):
         kerasgen.predict(model, list(inputs(rng, 6)), batch_size=0)
+
+
+class Subclassed(keras.Model):
+    """A model that says nothing of its inputs."""
+
+    def call(self, inputs):
+        return keras.ops.sum(inputs, axis=(1, 2))
+
+
+@pytest.mark.parametrize("make", [Subclassed, lambda: keras.Sequential([layers.Flatten(), layers.Dense(1)])])
+def test_a_model_that_does_not_say_its_inputs_is_refused_in_one_line(rng: np.random.Generator, make) -> None:
+    codes = inputs(rng, 2)[0]
+    unclear = make()
+    for work in (kerasgen.predict, functools.partial(kerasgen.attribute, target="counts")):
+        with pytest.raises(InputError, match="does not say which inputs it takes; expected a functional") as raised:
+            work(unclear, one_hot(codes))
+        assert "\n" not in str(raised.value)
+    sequence = keras.Input((30, 4))
+    known = kerasgen.predict(keras.Model(sequence, Subclassed()(sequence)), codes)
+    np.testing.assert_array_equal(known, (codes < 4).sum(axis=1))
 
 
 def test_a_model_keeps_its_states(rng: np.random.Generator) -> None:
