@@ -93,7 +93,8 @@ def read(
 
     Args:
         path: the file.
-        names: the genome whose chromosomes the intervals must fit into, or a naming of it.
+        names: the genome whose chromosomes the intervals must fit into, where no table of further names can be had; or
+            a naming of it.
         layout: ``"narrowpeak"`` and ``"broadpeak"`` refuse all but 10 and 9 columns, ``"bed"`` takes any.
         summit: ``"last_col"`` takes the last column as the summit's offset from the start (-1: none was called);
             ``"auto"`` does so for 10 columns; ``"none"`` reads neither summits nor columns 7 to 9.
@@ -107,7 +108,7 @@ def read(
     """
     if summit not in _SUMMITS or layout not in _LAYOUTS:
         raise InputError(f"summit={summit!r}, layout={layout!r}; expected one of {_SUMMITS} and of {tuple(_LAYOUTS)}")
-    naming = names if isinstance(names, Naming) else Naming(names)
+    naming = names if isinstance(names, Naming) else Naming(names, takes_aliases=False)
     table = read_table(path, _WHAT, width=_LAYOUTS[layout], empty=empty)
     if table is None:
         return _empty_table()

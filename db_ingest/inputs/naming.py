@@ -40,13 +40,15 @@ class Naming:
     Args:
         genome: the database's chromosomes.
         aliases: further names, file's name -> genome's name, as of :func:`read_alias_table`.
+        takes_aliases: whether the command takes such a table, which an error then says.
 
     Raises:
         InputError: an alias of a chromosome that the genome lacks.
     """
 
-    def __init__(self, genome: Genome, aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(self, genome: Genome, aliases: Mapping[str, str] | None = None, *, takes_aliases: bool = True) -> None:
         self.genome = genome
+        self._way_out = "; --chrom_alias takes a table of names that mean one" if takes_aliases else ""
         self.aliases = dict(aliases or {})
         for alias, name in self.aliases.items():
             if name not in genome:
@@ -93,7 +95,7 @@ class Naming:
         if not known:
             raise InputError(
                 f"{path}: no chromosome in common with the genome; the file has {shorten_names(list(sizes))}, "
-                f"the genome {shorten_names(self.genome.names)}; --chrom_alias takes a table of names that mean one"
+                f"the genome {shorten_names(self.genome.names)}{self._way_out}"
             )
         matched = {name: known[name] for name in self.genome.names if name in known}
         for name, files_name in matched.items():

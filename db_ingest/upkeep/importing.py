@@ -71,7 +71,7 @@ def import_array(
             for name in chosen or ():
                 if name not in known:
                     raise InputError(f"{source_array}: has no {what} {name!r}; it has {shorten_names(list(known), 12)}")
-        chromosomes = Naming(genome).match(source_array, array.sizes)
+        chromosomes = Naming(genome, takes_aliases=False).match(source_array, array.sizes)
         _store_sequence(tdb_array, array.genome, ref_fasta, dry_run)
         with _opened(tdb_array, genome, dry_run) as (catalogue, save):
             wanted = [
@@ -142,7 +142,7 @@ def open_column(genome: Genome, track: Track) -> Iterator[SignalColumn | None]:
         if array.source["sha256"] != track.source["sha256"]:
             yield None
             return
-        chromosomes = Naming(genome).match(array.uri, array.sizes)
+        chromosomes = Naming(genome, takes_aliases=False).match(array.uri, array.sizes)
         yield _column(array, genome, chromosomes, track.source["attribute"], track.source["task"])
 
 

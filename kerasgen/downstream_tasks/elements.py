@@ -77,7 +77,9 @@ def read_elements(path: str | Path, genome: Genome, settings: LabelSettings) -> 
     for name in settings.chroms or ():
         if name not in genome:
             raise InputError(f"--chroms {name}: not in the genome, which has {shorten_names(genome.names, 12)}")
-    layout, rows = element_table.read(path, Naming(genome), settings.layout, settings.label_column, settings.chroms)
+    layout, rows = element_table.read(
+        path, Naming(genome, takes_aliases=False), settings.layout, settings.label_column, settings.chroms
+    )
     elements = Elements(
         genome=genome,
         name=rows.name,

@@ -62,7 +62,7 @@ def annotated_bins(
     for path, names in ((genes, ("prom", "gene")), (enhancers, ("enh",))):
         if path is None:
             continue
-        annotated = _read(path, Naming(genome), stranded=path == genes)
+        annotated = _read(path, Naming(genome, takes_aliases=False), stranded=path == genes)
         if not np.isin(annotated.chromosome, list(columns)).any():
             raise InputError(f"{path}: no interval on {', '.join(s.chromosome for s in stretches[:6])}")
         for name in names:
