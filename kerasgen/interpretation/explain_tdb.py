@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -20,18 +21,22 @@ from kerasgen.database import Database
 from kerasgen.interpretation.explainers import Explainer, explainer_of
 from kerasgen.interpretation.files import SUFFIX, ExplainedWriter
 from kerasgen.interpretation.references import dinucleotide_shuffles
-from kerasgen.interpretation.targets import TARGETS
+from kerasgen.interpretation.targets import TARGETS, resolve
 from kerasgen.loader.builder import BatchBuilder
-from kerasgen.objectives import heads as kinds
+from kerasgen.objectives import heads
 from kerasgen.prediction.batches import read_batches, turned
 from kerasgen.prediction.bigwig import write_bigwigs
 from kerasgen.prediction.files import coordinates
-from kerasgen.prediction.predict_tdb import REGIONS_HELP, resolve
+from kerasgen.prediction.predict import check_inputs, encoded
+from kerasgen.prediction.predict_tdb import REGIONS_HELP
+from kerasgen.prediction.predict_tdb import resolve as resolve_bundle
 from kerasgen.regions.plan import plan_prediction
 from kerasgen.regions.windows import Windows
-from kerasgen.sequence import one_hot
 from kerasgen.settings import Inputs, LoadModel, Regions, TdbArray
 from kerasgen.spec import DataSpec
+
+if TYPE_CHECKING:
+    import keras
 
 log = logging.getLogger("kerasgen")
 
@@ -44,9 +49,9 @@ class ShapResult(NamedTuple):
 
     Args:
         path: the HDF5 file.
-        bigwigs: one per head.
+        bigwigs: one per output explained.
         regions: how many were explained.
-        completeness: head -> largest ``|delta| / (1e-3 |difference| + 1e-5)``; at most 1 is complete.
+        completeness: output -> largest ``|delta| / (1e-3 |difference| + 1e-5)``; at most 1 is complete.
     """
 
     path: Path
@@ -55,7 +60,8 @@ class ShapResult(NamedTuple):
     completeness: dict[str, float]
 
 
-HEADS = ("both", *dict.fromkeys(kind.name for kind in kinds.KINDS.values()))
+_EVERY = ("all", "both")
+HEADS = (*_EVERY, *heads.NAMES)
 _OVERRIDDEN = (
     "tdb_input_datasets",
     "bed_regions",
@@ -84,7 +90,9 @@ def shap(
         int | None,
         Setting("largest number of regions to explain, spread evenly over all", unit="regions", least=1),
     ] = None,
-    head: Annotated[str, Setting("which outputs to explain, by the names of their heads", choices=HEADS)] = "both",
+    head: Annotated[
+        str, Setting("which outputs to explain, by the names of their heads; both: another word for all", choices=HEADS)
+    ] = "all",
     task_index: Annotated[
         int | None, Setting("output channel to explain, from 0 (default: the sum over channels)", unit="")
     ] = None,
@@ -110,18 +118,20 @@ def shap(
     their softmax, held at the example's. Control inputs stay as they are. Regions are those the model was trained on
     unless a setting overrules them.
 
-    The HDF5 file holds ``coords (N, 3)`` strings, ``sequence (N, L, 4)`` one-hot, and a group per head:
-    ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32, ``delta`` and ``difference`` ``(N,)``. Windows read as
-    the reverse complement stay so in the HDF5 file and are turned back in the bigWigs.
+    The HDF5 file holds ``coords (N, 3)`` strings, ``sequence (N, L, 4)`` one-hot, and a group per output, named for
+    its head (``labels``, a second one ``labels_1``):
+    ``hypothetical (N, L, 4)`` and ``observed (N, L)`` float32, ``delta`` and ``difference`` ``(N,)``, see
+    :class:`~kerasgen.interpretation.explainers.Attributions`. Windows read as the reverse complement stay so in the
+    HDF5 file and are turned back in the bigWigs.
 
     Raises:
         InputError: wrong settings, names or files, a head or channel the model lacks, or no region.
     """
-    found = bundle.open_bundle(load_model_hdf5)
-    database, spec, regions, record = resolve(found, tdb_array, changes)
+    trained = bundle.open_bundle(load_model_hdf5)
+    database, spec, regions, record = resolve_bundle(trained, tdb_array, changes)
     if not spec.inputs[0].is_sequence:
         raise InputError(f"{load_model_hdf5}: the first input is not the sequence; there is nothing to explain")
-    heads = _heads(spec, head, task_index)
+    places = _places(spec, head, task_index)
     windows = plan_prediction(database, spec, regions, chroms or database.genome.names, seed=seed).epoch(0)
     if max_regions is not None and len(windows.centre) > max_regions:
         windows = windows.take(np.linspace(0, len(windows.centre) - 1, max_regions).astype(int))
@@ -131,10 +141,10 @@ def shap(
     builder = BatchBuilder(database, replace(spec, outputs=()), codes=True)
 
     backend.load()
-    model = found.load_model()
+    model = trained.load_model()
     explainers = {}
-    for name, place in heads.items():
-        target = TARGETS[kinds.of(spec.outputs[place]).targets[0]](place, task_index)
+    for name, place in places.items():
+        target = resolve(model, TARGETS[heads.of(spec.outputs[place]).targets[0]](place, task_index), None)
         explainers[name] = explainer_of("deepshap", model, target, batch_size=batch_size, n_references=num_refs_per_seq)
     path = Path(f"{out_prefix}{SUFFIX}")
     record |= {
@@ -150,15 +160,17 @@ def shap(
     }
     with storage.replacing(path) as temporary:
         attributes = {
-            "model": str(found.model_path.resolve()),
+            "model": str(trained.model_path.resolve()),
             "database": database.uri,
             "database_commit": str(database.commit),
             "flags": json.dumps({**record, "data_spec": spec.to_json()}),
             "num_refs_per_seq": num_refs_per_seq,
             "kerasgen": bundle.versions().get("kerasgen", ""),
         }
-        worst = _explain_all(temporary, explainers, builder, windows, num_refs_per_seq, batch_size, seed, attributes)
-        bigwigs = _write_bigwigs(temporary, out_prefix, database, spec, windows, list(heads))
+        worst = _explain_all(
+            temporary, model, explainers, builder, windows, num_refs_per_seq, batch_size, seed, attributes
+        )
+        bigwigs = _write_bigwigs(temporary, out_prefix, database, spec, windows, list(places))
     for name, share in worst.items():
         if share > 1:
             log.warning(
@@ -175,14 +187,12 @@ def references_of(codes: np.ndarray, windows: Windows, count: int, seed: int) ->
     return dinucleotide_shuffles(codes, count, np.array(seeds, np.uint32))
 
 
-def _heads(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
-    """Places of the outputs to explain."""
-    places: dict[str, int] = {}
-    for place, channels in enumerate(spec.outputs):
-        places.setdefault(kinds.of(channels).name, place)
-    wanted = {name: place for name, place in places.items() if head in ("both", name)}
+def _places(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
+    """Places of the outputs to explain, by their names."""
+    names = heads.names_of(spec.outputs)
+    wanted = {name: place for place, name in enumerate(names) if head in (*_EVERY, heads.name_of_kind(name))}
     if not wanted:
-        raise InputError(f"--head {head}: the model has only {', '.join(places)}")
+        raise InputError(f"--head {head}: the model has only {', '.join(names)}")
     for name, place in wanted.items():
         if task is not None and not 0 <= task < spec.outputs[place].width:
             raise InputError(f"--task_index {task}: the {name} head has channels 0 to {spec.outputs[place].width - 1}")
@@ -191,6 +201,7 @@ def _heads(spec: DataSpec, head: str, task: int | None) -> dict[str, int]:
 
 def _explain_all(
     path: Path,
+    model: keras.Model,
     explainers: dict[str, Explainer],
     builder: BatchBuilder,
     windows: Windows,
@@ -199,40 +210,42 @@ def _explain_all(
     seed: int,
     attributes: dict[str, Any],
 ) -> dict[str, float]:
-    """Write the scores of every head; returns the largest share of its tolerance that a head's deltas take."""
+    """Write the scores of every output; returns the largest share of its tolerance that an output's deltas take."""
     count, length = len(windows.centre), builder.spec.inputs[0].length
     worst = dict.fromkeys(explainers, 0.0)
     with (
         ExplainedWriter(path, coordinates(builder.database, windows), length, list(explainers), attributes) as writer,
         progress("explain", count, "regions") as advance,
+        contextlib.closing(read_batches(builder, windows, batch_size)) as batches,
     ):
-        for where, (codes, *others), _ in read_batches(builder, windows, batch_size):
+        for where, (codes, *others), _ in batches:
             number = len(codes)
             writer.put_sequence(where, codes)
             # The last batch is filled up with its first regions, so that one compiled function serves all.
             fill = np.arange(batch_size) % number
             shuffled = references_of(codes[fill], windows.take(where).take(fill), references, seed)
+            sequence, *held = encoded(model, check_inputs(model, [x[fill] for x in (codes, *others)]))
             for name, explain in explainers.items():
-                found = explain(one_hot(codes[fill]), [x[fill] for x in others], shuffled).take(slice(number))
-                assert found.delta is not None
-                assert found.difference is not None
-                tolerance = RELATIVE * np.abs(found.difference) + ABSOLUTE
-                worst[name] = max(worst[name], float((np.abs(found.delta) / tolerance).max()))
-                writer.put(where, name, found)
+                scores = explain(sequence, held, shuffled).take(slice(number))
+                assert scores.delta is not None
+                assert scores.difference is not None
+                tolerance = RELATIVE * np.abs(scores.difference) + ABSOLUTE
+                worst[name] = max(worst[name], float((np.abs(scores.delta) / tolerance).max()))
+                writer.put(where, name, scores)
             advance(number)
     return worst
 
 
 def _write_bigwigs(
-    path: Path, prefix: str, database: Database, spec: DataSpec, windows: Windows, heads: list[str]
+    path: Path, prefix: str, database: Database, spec: DataSpec, windows: Windows, names: list[str]
 ) -> list[Path]:
-    """Write the observed scores of every head, a bounded number of regions at a time."""
+    """Write the observed scores of every output explained, a bounded number of regions at a time."""
     import h5py
 
     written = []
     start = windows.centre - spec.inputs[0].flank
     with h5py.File(path) as file:
-        for name in heads:
+        for name in names:
             observed = file[name]["observed"]
 
             def read(first: int, last: int, observed: Any = observed) -> np.ndarray:

@@ -32,6 +32,8 @@ class Attributions(NamedTuple):
             unknown base gets 0.
         hypothetical: ``(n, length, 4) float32``, the contribution that each base would make; None if not asked for.
         delta: ``(n,) float64``, sum of contributions minus ``difference``; None where the method has no reference.
+            Where the method is complete, those of unknown bases are in the sum, before they are set to 0: they are part
+            of what adds up to the difference.
         difference: ``(n,) float64``, the target minus its mean over references; None where the method has none.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from db_ingest.errors import InputError, MissingFileError
 from kerasgen.interpretation.explainers import Attributions
 from kerasgen.objectives import heads
-from kerasgen.prediction.files import ZIPPED
+from kerasgen.prediction.files import CHUNK_CACHE, ZIPPED
 from kerasgen.sequence import one_hot
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUFFIX = ".shap.h5"
 
 _ROWS = 32
-"""Regions per chunk of an array."""
+"""Regions per chunk of an array, where so many fit into the cache."""
 
 
 class Explained(NamedTuple):
@@ -33,6 +33,7 @@ class Explained(NamedTuple):
         reverse: ``(n,) bool``, read as the reverse complement.
         sequence: ``(n, length, 4) uint8`` one-hot.
         observed: head -> ``(n, length) float32``.
+        database: path or URI of the database that the windows are of.
     """
 
     chromosome: np.ndarray
@@ -40,6 +41,7 @@ class Explained(NamedTuple):
     reverse: np.ndarray
     sequence: np.ndarray
     observed: dict[str, np.ndarray]
+    database: str = ""
 
 
 def read_explained(path: str | Path) -> Explained:
@@ -52,11 +54,12 @@ def read_explained(path: str | Path) -> Explained:
         with h5py.File(path) as file:
             coords = file["coords"][:].astype(str)
             sequence = file["sequence"][:]
-            observed = {head: file[head]["observed"][:] for head in heads.NAMES if head in file}
+            observed = {head: file[head]["observed"][:] for head in heads.in_order(file)}
+            database = str(file.attrs.get("database", ""))
     except (OSError, KeyError) as error:
         raise InputError(f"{path}: not a file of gen_shap ({error})") from error
     start = coords[:, 1].astype(np.int64) - sequence.shape[1] // 2
-    return Explained(coords[:, 0], start, coords[:, 2] == "-", sequence, observed)
+    return Explained(coords[:, 0], start, coords[:, 2] == "-", sequence, observed, database)
 
 
 class ExplainedWriter:
@@ -80,8 +83,9 @@ class ExplainedWriter:
         import h5py
 
         count, length = len(self._coords), self._length
-        chunk = min(_ROWS, count)
-        self.file: h5py.File = h5py.File(self._path, "w")
+        # A chunk that the cache holds is packed once, however many batches write to it.
+        chunk = max(1, min(_ROWS, count, CHUNK_CACHE // (length * 4 * np.dtype(np.float32).itemsize)))
+        self.file: h5py.File = h5py.File(self._path, "w", rdcc_nbytes=CHUNK_CACHE)
         self.file.attrs.update(self._attributes)
         self.file["coords"] = self._coords
         self.file.create_dataset("sequence", (count, length, 4), np.uint8, chunks=(chunk, length, 4), **ZIPPED)
@@ -100,8 +104,8 @@ class ExplainedWriter:
         """Write the sequence of some regions, ``(batch, length) uint8`` base codes."""
         self.file["sequence"][where] = one_hot(codes).astype(np.uint8)
 
-    def put(self, where: slice, head: str, found: Attributions) -> None:
+    def put(self, where: slice, head: str, scores: Attributions) -> None:
         """Write the scores of a head for some regions."""
         group = self.file[head]
-        group["hypothetical"][where], group["observed"][where] = found.hypothetical, found.observed
-        group["delta"][where], group["difference"][where] = found.delta, found.difference
+        group["hypothetical"][where], group["observed"][where] = scores.hypothetical, scores.observed
+        group["delta"][where], group["difference"][where] = scores.delta, scores.difference

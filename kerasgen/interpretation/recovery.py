@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from db_ingest.errors import InputError
-from db_ingest.layout.genome import Genome
+from db_ingest.layout.genome import Genome, shorten_names
+from kerasgen.database import Database
 from kerasgen.interpretation.files import Explained
 
 _LONGEST = 2**31 - 1
@@ -24,26 +25,48 @@ class Site(NamedTuple):
     name: str
 
 
-def read_sites(path: str | Path, chromosomes: Sequence[str]) -> dict[str, list[Site]]:
+def read_sites(path: str | Path, chromosomes: Sequence[str], genome: Sequence[str] = ()) -> dict[str, list[Site]]:
     """Sites of a BED file by chromosome; column 4 is the name.
 
     Args:
         path: the file; its chromosomes may be named as UCSC, Ensembl or GenBank name them.
         chromosomes: names of those that were explained; sites elsewhere are left out.
+        genome: names of all chromosomes, which decide what a name in the file means, as ``10`` where there is a
+            ``chrX``; those of ``chromosomes`` need not be among them.
 
     Raises:
         InputError: with the file and the line, for anything that is no interval; no site is on these chromosomes.
     """
     from db_ingest.formats import bed
 
+    names = tuple(dict.fromkeys(map(str, (*genome, *chromosomes))))
     # How long the chromosomes are, the explained regions do not say.
-    genome = Genome(tuple(map(str, chromosomes)), (_LONGEST,) * len(chromosomes))
-    found = bed.read(path, genome, summit="none", empty="allow")
+    table = bed.read(path, Genome(names, (_LONGEST,) * len(names)), summit="none", empty="allow")
+    explained = set(map(str, chromosomes))
     sites: dict[str, list[Site]] = {}
-    for place, start, end, name in zip(found.chromosome, found.start, found.end, found.name, strict=True):
-        site = Site(int(start), int(end), "" if name == "." else str(name))
-        sites.setdefault(genome.names[place], []).append(site)
+    for place, start, end, name in zip(table.chromosome, table.start, table.end, table.name, strict=True):
+        if names[place] in explained:
+            site = Site(int(start), int(end), "" if name == "." else str(name))
+            sites.setdefault(names[place], []).append(site)
+    if len(table) and not sites:
+        raise InputError(f"{path}: no site on the explained chromosomes, {shorten_names(sorted(explained))}")
     return sites
+
+
+def genome_of(found: Explained, more: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names of the chromosomes of the genome that was explained.
+
+    Args:
+        found: the contribution scores, whose database tells if it is still there.
+        more: chromosomes that are known without it.
+    """
+    explained = dict.fromkeys(map(str, found.chromosome))
+    try:
+        with Database(found.database) as database:
+            names = database.genome.names
+    except (InputError, OSError):
+        names = ()
+    return names if set(explained) <= set(names) else tuple(dict.fromkeys((*explained, *more)))
 
 
 def known_bases(found: Explained, sites: dict[str, list[Site]]) -> np.ndarray:

@@ -7,7 +7,8 @@ is loaded when a loss is made and not before.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,10 +77,10 @@ class Kind(NamedTuple):
 _COUNT_METRICS = ("pearson", "spearman", "mse")
 
 KINDS = {
+    "counts": Kind(("mse", "poisson_nll", "negative_binomial_nll"), _COUNT_METRICS, ("counts",), "counts"),
     "profile": Kind(
         ("multinomial_nll",), ("pearson", "jsd", "normalised_jsd", "mnll"), ("profile",), "profile", "profile"
     ),
-    "counts": Kind(("mse", "poisson_nll", "negative_binomial_nll"), _COUNT_METRICS, ("counts",), "counts"),
     "binned": Kind(
         ("poisson_nll", "poisson_multinomial_nll", "negative_binomial_nll", "mse"),
         ("pearson", "spearman", "poisson_deviance"),
@@ -90,11 +91,12 @@ KINDS = {
     "labels": Kind(("binary_crossentropy",), ("auroc", "auprc", "log_loss"), ("labels",), "labels"),
     "values": Kind(("mse",), _COUNT_METRICS, ("counts",), "counts"),
 }
-"""Kinds of heads. Values are any other numbers per window; commands and files have always called those counts."""
+"""Kinds of heads, in the order in which they are reported. Values are any other numbers per window; commands and files
+have always called those counts."""
 
 
-NAMES = ("counts", "profile", "binned", "labels")
-"""What commands and result files call heads, in the order in which they are reported."""
+NAMES = tuple(dict.fromkeys(kind.name for kind in KINDS.values()))
+"""What commands and result files call heads, in the order in which they are reported; see :func:`names_of`."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,31 @@ def of(channels: Channels) -> Head:
 def all_of(outputs: Sequence[Channels]) -> list[Head]:
     """The heads of all outputs of a model, in order."""
     return [of(channels) for channels in outputs]
+
+
+def names_of(outputs: Sequence[Channels]) -> list[str]:
+    """What commands and result files call each output: its head's name; later ones of a name are ``labels_1``, …."""
+    names: list[str] = []
+    for head in all_of(outputs):
+        before = sum(name_of_kind(name) == head.name for name in names)
+        names.append(f"{head.name}_{before}" if before else head.name)
+    return names
+
+
+def name_of_kind(name: str) -> str | None:
+    """The name of :data:`NAMES` that a name of :func:`names_of` is of; None: it is no output's."""
+    found = re.fullmatch(rf"({'|'.join(NAMES)})(?:_[1-9]\d*)?", name)
+    return found[1] if found else None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Those of the names that are names of outputs, in the order in which they are reported."""
+
+    def place(name: str) -> tuple[int, int]:
+        kind, _, number = name.partition("_")
+        return NAMES.index(kind), int(number or 0)
+
+    return sorted((name for name in names if name_of_kind(name)), key=place)
 
 
 def place_of(outputs: Sequence[Channels], name: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -17,8 +17,10 @@ _READ_TOGETHER = 4096
 """Windows that are read in one go."""
 
 
-def read_batches(builder: BatchBuilder, windows: Windows, batch_size: int) -> Iterator[tuple[slice, Arrays, Arrays]]:
+def read_batches(builder: BatchBuilder, windows: Windows, batch_size: int) -> Generator[tuple[slice, Arrays, Arrays]]:
     """Read windows in order; the next batch is made, and the windows of the next ones are read, meanwhile.
+
+    Threads do that until the generator is closed, see :func:`contextlib.closing`.
 
     Yields:
         The samples' places, their inputs and their labels.

@@ -24,6 +24,9 @@ SUFFIX = ".predictions"
 ZIPPED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 """How arrays of result files are compressed."""
 
+CHUNK_CACHE = 2**23
+"""Bytes of chunks of an array that HDF5 keeps unpacked; a chunk that is larger is packed anew by each write to it."""
+
 _ROWS = 64
 """Samples per chunk of an array."""
 
@@ -91,7 +94,7 @@ class PredictionsWriter:
     def __enter__(self) -> PredictionsWriter:
         import h5py
 
-        self.file: h5py.File = h5py.File(self._path, "w")
+        self.file: h5py.File = h5py.File(self._path, "w", rdcc_nbytes=CHUNK_CACHE)
         self.file.attrs.update(self._attributes)
         self.file["coords"] = self._coords
         return self

@@ -30,15 +30,19 @@ class Tracks(NamedTuple):
         place: of the output.
         expected: gives what the model expects.
         bin: bp per position.
+        name: of the output, where it is not the only one written.
     """
 
     place: int
     expected: Expected
     bin: int = 1
+    name: str | None = None
 
 
-def tracks_of(spec: DataSpec) -> Tracks:
-    """The output to write: a profile with the counts that go with it, else one of values per bin.
+def tracks_of(spec: DataSpec) -> list[Tracks]:
+    """The outputs to write: a profile with the counts that go with it, else all of values per bin.
+
+    The first is written without a name, as where it is the only one.
 
     Raises:
         InputError: the model has neither.
@@ -51,10 +55,15 @@ def tracks_of(spec: DataSpec) -> Tracks:
             total = counts.total_counts(file[f"pred_{pair[1]}"][where], spec.pseudocount)
             return profile.expected(file[f"pred_{pair[0]}"][where]) * total[:, None]
 
-        return Tracks(pair[0], shared_out)
+        return [Tracks(pair[0], shared_out)]
+    names = heads.names_of(spec.outputs)
+    found: list[Tracks] = []
     for place, head in enumerate(heads.all_of(spec.outputs)):
         if head.bigwig == "positions":
-            return Tracks(place, _per_bin(place, head), head.channels.bin or 1)
+            name = names[place] if found else None
+            found.append(Tracks(place, _per_bin(place, head), head.channels.bin or 1, name))
+    if found:
+        return found
     raise InputError("--bigwig_prefix needs a profile output and log counts (sum, log) of the same channels, or bins")
 
 
@@ -63,11 +72,14 @@ def write_tracks(
 ) -> list[Path]:
     """Write ``.task_<t>.predicted.bw`` and ``.task_<t>.observed.bw`` of a predictions file, one channel per file.
 
+    The output's name, where it has one, comes before them.
+
     Samples are read a bounded number at a time. Values of reversed windows are turned back, their channels swapped.
     """
     import h5py
 
     channels = spec.outputs[tracks.place]
+    prefix = prefix if tracks.name is None else f"{prefix}.{tracks.name}"
     swap = np.array(channels.swap(dict(spec.strand_map))) if windows.reverse.any() else None
     written = []
     with h5py.File(path) as file:

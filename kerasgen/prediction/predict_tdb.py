@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -102,7 +103,7 @@ def predict_tdb(
     builder = BatchBuilder(database, spec, codes=True)
     if windows.reverse.any():
         builder.check_strands()
-    tracks = tracks_of(spec) if bigwig_prefix else None
+    tracks = tracks_of(spec) if bigwig_prefix else []
     every = len(windows.centre)
     windows = accepted(builder, windows, batch_size)
     if len(windows.centre) < every:
@@ -123,9 +124,9 @@ def predict_tdb(
     }
     with storage.replacing(path) as temporary:
         _write(temporary, model, builder, windows, batch_size, _provenance(found, database, spec, record, chromosomes))
-        bigwigs = []
-        if bigwig_prefix and tracks:
-            bigwigs = write_tracks(temporary, bigwig_prefix, database.genome, spec, windows, tracks)
+        bigwigs: list[Path] = []
+        for each in tracks:
+            bigwigs += write_tracks(temporary, str(bigwig_prefix), database.genome, spec, windows, each)
     return PredictionResult(path, len(windows.centre), bigwigs)
 
 
@@ -222,7 +223,8 @@ def _write(
     with (
         PredictionsWriter(path, coordinates(builder.database, windows), provenance) as writer,
         progress("predict", count, "samples") as advance,
+        contextlib.closing(read_batches(builder, windows, batch_size)) as batches,
     ):
-        for where, inputs, labels in read_batches(builder, windows, batch_size):
+        for where, inputs, labels in batches:
             writer.put(where, labels, outputs_of(model, inputs, batch_size))
             advance(where.stop - where.start)

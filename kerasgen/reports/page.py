@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,13 +20,13 @@ from kerasgen.objectives import heads
 from kerasgen.settings import Title
 
 _PROFILES, _LOGO_WIDTH = 4, 90
-_TILES = (
-    ("counts", "pearson", "log counts, Pearson r"),
-    ("profile", "pearson", "profile, median Pearson r"),
-    ("binned", "pearson", "counts per bin, Pearson r"),
-    ("labels", "auroc", "labels, area under the ROC curve"),
-)
-"""Head, measure, and what the tile says."""
+_TILES = {
+    "counts": ("pearson", "log counts, Pearson r"),
+    "profile": ("pearson", "profile, median Pearson r"),
+    "binned": ("pearson", "counts per bin, Pearson r"),
+    "labels": ("auroc", "labels, area under the ROC curve"),
+}
+"""Of each head, a measure and what its tile says."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1060px;margin:2rem auto;padding:0 1rem}
@@ -106,7 +107,8 @@ def report(
     if explained is not None:
         shown = read_explained(explained)
         if truth is not None:
-            sites = recovery.read_sites(truth, list(dict.fromkeys(shown.chromosome)))
+            genome = recovery.genome_of(shown, itertools.chain(*config["split"].values()))
+            sites = recovery.read_sites(truth, list(dict.fromkeys(shown.chromosome)), genome)
         note = "Contribution of each base to the prediction (DeepSHAP)."
         if sites:
             auroc = recovery.auroc(shown, sites)
@@ -185,20 +187,19 @@ def _read_scores(path: str) -> tuple[dict[str, Any], list[bytes]]:
 
 def _score_tiles(tasks: list[dict[str, Any]]) -> list[tuple[str, str]]:
     tiles = []
-    for head, measure, text in _TILES:
-        found = [task[head]["model"][measure] for task in tasks if head in task]
-        values = [value for value in found if value is not None]
+    for name in heads.in_order(dict.fromkeys(name for task in tasks for name in task)):
+        measure, text = _TILES[heads.name_of_kind(name) or name]
+        known = [task[name]["model"][measure] for task in tasks if name in task]
+        values = [value for value in known if value is not None]
         if values:
-            tiles.append((f"{np.mean(values):.3f}", text))
+            tiles.append((f"{np.mean(values):.3f}", text if name in heads.NAMES else f"{text} ({name})"))
     return tiles
 
 
 def _score_tables(tasks: list[dict[str, Any]]) -> str:
     tables = []
     for task in tasks:
-        for head in heads.NAMES:
-            if head not in task:
-                continue
+        for head in heads.in_order(task):
             measures = list(task[head]["model"])
             names = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in measures)
             rows = [f"<tr><th>{html.escape(task['name'])}: {head} ({task['n']:,} loci)</th>{names}</tr>"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen import plotting
+from kerasgen.objectives import heads
 
 _LABELS = {
     "model": "model",
@@ -28,8 +29,8 @@ def draw_scores(path: Path, title: str, result: dict[str, Any], table: dict[str,
     if "profile" in result:
         panels.append(lambda ax: _draw_spread(ax, "pearson", "profile Pearson r", table))
         panels.append(lambda ax: _draw_spread(ax, "jsd", "profile Jensen-Shannon distance", table))
-    for name in ("binned", "labels"):
-        if name in result:
+    for name in heads.in_order(result):
+        if name not in ("counts", "profile"):
             panels.append(functools.partial(_draw_sources, name=name, scores=result[name]))
     drawn, axes = plotting.figure(1, len(panels))
     for draw, ax in zip(panels, axes[0], strict=True):

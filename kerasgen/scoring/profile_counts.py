@@ -120,13 +120,9 @@ def score_bpnet(
             )
         result: dict[str, Any] = {"task": task, "name": _name(found, task), "n": int(keep.sum())}
         table = {"chromosome": found.coords[keep, 0], "centre": found.coords[keep, 1], "strand": found.coords[keep, 2]}
-        if found.counts is not None and task < widths[found.counts]:
-            result["counts"] = _count_scores(found, task, keep, pair, rng, table)
-        if found.profile is not None and task < widths[found.profile]:
-            smooth = (smooth_observed_profile, smooth_predicted_profile)
-            result["profile"] = _profile_scores(found, task, keep, pair, rng, table, smooth)
-        result |= _other_scores(found, task, keep, pair, rng)
-        if not any(name in result for name in heads.NAMES):
+        smooth = (smooth_observed_profile, smooth_predicted_profile)
+        result |= _output_scores(found, task, keep, pair, rng, table, smooth)
+        if not heads.in_order(result):
             raise InputError(f"{predictions}: task {task} has fewer than 2 known labels; there is nothing to score")
         results.append(result)
         files.append(_write_table(Path(f"{outf}.task_{task}.loci.tsv"), table))
@@ -153,8 +149,8 @@ def summary_rows(tasks: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The scores as rows of text, a header first: task, measure, what was scored, value (medians over loci)."""
     rows: list[tuple[str, ...]] = [("task", "loci", "head", "measure", "source", "value")]
     for result in tasks:
-        for head in heads.NAMES:
-            for source, values in result.get(head, {}).items():
+        for head in heads.in_order(result):
+            for source, values in result[head].items():
                 for name, value in values.items():
                     shown = "nan" if value is None else f"{value:.4f}"
                     rows.append((f"{result['task']} {result['name']}", str(result["n"]), head, name, source, shown))
@@ -194,14 +190,13 @@ def _count_agreement(label: np.ndarray, other: np.ndarray) -> dict[str, float | 
 
 def _count_scores(
     found: Predictions,
+    place: int,
     task: int,
     keep: np.ndarray,
     pair: list[list[np.ndarray]] | None,
     rng: np.random.Generator,
     table: dict[str, np.ndarray],
 ) -> dict[str, dict[str, float | None]]:
-    place = found.counts
-    assert place is not None
     label, predicted = (values[keep] for values in _log_counts(found, place, task))
     table["observed_log_count"], table["predicted_log_count"] = label, predicted
     scores = {
@@ -216,27 +211,37 @@ def _count_scores(
     return scores
 
 
-def _other_scores(
+def _output_scores(
     found: Predictions,
     task: int,
     keep: np.ndarray,
     pair: list[list[np.ndarray]] | None,
     rng: np.random.Generator,
+    table: dict[str, np.ndarray],
+    smooth: tuple[bool, bool],
 ) -> dict[str, HeadScores]:
-    """Scores of the heads that are neither profile nor counts, by their names."""
-    scores = {}
-    for name in heads.NAMES:
-        place = heads.place_of(found.spec.outputs, name)
-        if name in ("profile", "counts") or place is None or task >= found.spec.outputs[place].width:
-            continue
-        labels, outputs = found.labels[place][keep, ..., task], found.outputs[place][keep, ..., task]
-        replicates = None if pair is None else [each[place][keep, ..., task] for each in pair]
-        scores[name] = head_scores(heads.of(found.spec.outputs[place]), labels, outputs, rng, replicates)
+    """Scores of every output that has the task, by its name; adds the values of the loci to the table."""
+    outputs = found.spec.outputs
+    places = {name: place for place, name in enumerate(heads.names_of(outputs)) if task < outputs[place].width}
+    scores: dict[str, HeadScores] = {}
+    for name in heads.in_order(places):
+        place, kind = places[name], heads.name_of_kind(name)
+        columns: dict[str, np.ndarray] = {}
+        if kind == "counts":
+            scores[name] = _count_scores(found, place, task, keep, pair, rng, columns)
+        elif kind == "profile":
+            scores[name] = _profile_scores(found, place, task, keep, pair, rng, columns, smooth)
+        else:
+            labels, predicted = (each[place][keep, ..., task] for each in (found.labels, found.outputs))
+            replicates = None if pair is None else [each[place][keep, ..., task] for each in pair]
+            scores[name] = head_scores(heads.of(outputs[place]), labels, predicted, rng, replicates)
+        table.update((column if name == kind else f"{name}.{column}", values) for column, values in columns.items())
     return {name: each for name, each in scores.items() if each}
 
 
 def _profile_scores(
     found: Predictions,
+    place: int,
     task: int,
     keep: np.ndarray,
     pair: list[list[np.ndarray]] | None,
@@ -246,8 +251,6 @@ def _profile_scores(
 ) -> dict[str, dict[str, float | None]]:
     from scipy.special import softmax
 
-    place = found.profile
-    assert place is not None
     counts = found.labels[place][keep, :, task].astype(np.float64)
     logits = found.outputs[place][keep, :, task].astype(np.float64)
     has_counts = np.nan_to_num(counts).sum(axis=1) > 0

@@ -99,6 +99,15 @@ def test_places_are_found_by_name() -> None:
     assert [heads.place_of(outputs, name) for name in heads.NAMES] == [1, 0, None, 2]
 
 
+def test_outputs_of_one_head_have_names_of_their_own() -> None:
+    outputs = [channels("binary_max"), PROFILE, channels("binary_max", bin=4), LOG_COUNTS, channels("binary_max")]
+    names = heads.names_of(outputs)
+    assert names == ["labels", "profile", "labels_1", "counts", "labels_2"]
+    assert heads.in_order(["sequence", *names[::-1]]) == ["counts", "profile", "labels", "labels_1", "labels_2"]
+    assert [heads.name_of_kind(name) for name in names] == [head.name for head in heads.all_of(outputs)]
+    assert not {heads.name_of_kind(name) for name in ("values", "labels_0", "labels_", "labels_1_1", "n")} - {None}
+
+
 def test_a_spec_written_before_there_were_losses_means_what_it_meant() -> None:
     spec = DataSpec((PROFILE,), (PROFILE, LOG_COUNTS, channels("binary_max")))
     document = spec.to_json()

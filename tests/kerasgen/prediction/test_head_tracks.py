@@ -30,9 +30,16 @@ def test_bins_are_written_at_all_their_bases_and_turned_back(tmp_path: Path, rng
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["pred_0"], file["lab_0"] = logs, labels
     genome = Genome(("chr1",), (1000,))
-    paths = write_tracks(tmp_path / "x.h5", str(tmp_path / "x"), genome, spec, windows, tracks_of(spec))
+    paths = write_tracks(tmp_path / "x.h5", str(tmp_path / "x"), genome, spec, windows, tracks_of(spec)[0])
     kinds = ("task_0.predicted", "task_1.predicted", "task_0.observed", "task_1.observed")
     assert [path.name for path in paths] == [f"x.{kind}.bw" for kind in kinds]
+    second = tracks_of(spec_of(*spec.outputs, *spec.outputs))[1]
+    assert (second.place, second.name) == (1, "binned_1")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["pred_1"], file["lab_1"] = logs, labels
+    again = write_tracks(tmp_path / "x.h5", str(tmp_path / "x"), genome, spec_of(*spec.outputs * 2), windows, second)
+    assert [path.name for path in again] == [f"x.binned_1.{kind}.bw" for kind in kinds]
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
     for path, values in zip(paths, (*np.moveaxis(np.exp(logs), 2, 0), *np.moveaxis(labels, 2, 0)), strict=True):
         with pyBigWig.open(str(path)) as bigwig:
             found = bigwig.values("chr1", 80, 120, numpy=True)
@@ -46,8 +53,8 @@ def test_bins_are_written_at_all_their_bases_and_turned_back(tmp_path: Path, rng
 def test_a_profile_goes_with_its_counts_and_what_has_no_positions_is_refused() -> None:
     tracks = ("plus", "minus"), ("d", "d"), 20
     profile, counts = Channels(*tracks), Channels(*tracks, aggregation="sum", transformation="log")
-    assert tracks_of(spec_of(counts, profile)).place == 1
-    assert tracks_of(spec_of(counts, Channels(*tracks, aggregation="binary_max", bin=4))).bin == 4
+    assert [tracks.place for tracks in tracks_of(spec_of(counts, profile))] == [1]
+    assert tracks_of(spec_of(counts, Channels(*tracks, aggregation="binary_max", bin=4)))[0].bin == 4
     for outputs in ([counts], [profile]):
         with pytest.raises(InputError, match="--bigwig_prefix needs a profile output and log counts"):
             tracks_of(spec_of(*outputs))
