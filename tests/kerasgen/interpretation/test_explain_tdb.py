@@ -106,7 +106,7 @@ def test_inputs_and_outputs_of_one_kind_are_all_read_explained_and_scored(two_of
     assert list(scores) == ["task", "name", "n", "labels", "labels_1"]
     assert {row.split("\t")[2] for row in (tmp_path / "s.tsv").read_text().splitlines()[1:]} == {"labels", "labels_1"}
     page = report(str(two_of_each), str(tmp_path / "r.html"), scores=str(tmp_path / "s.json")).path.read_text()
-    assert "labels, area under the ROC curve (labels_1)" in page
+    assert "pooled idr_peak: labels_1 (30 loci)" in page
 
 
 @pytest.mark.parametrize("work", ["gen_shap", "gen_predict_tdb"])

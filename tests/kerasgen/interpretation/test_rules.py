@@ -161,7 +161,7 @@ def test_contributions_add_up_without_a_warning(
         (lambda h: ops.multiply(h, h), "Multiply"),
         (lambda h: ops.cumprod(h, axis=1), "Cumprod"),
         (lambda h: 1 / ops.exp(h), "TrueDivide"),
-        (lambda h: layers.TimeDistributed(Squared())(h), "Squared"),
+        (lambda h: layers.TimeDistributed(layers.Dense(4, activation="sparsemax"))(h), "Dense (sparsemax)"),
         (lambda h: layers.LSTM(3)(h), "LSTM"),
     ],
 )
