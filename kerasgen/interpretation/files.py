@@ -88,24 +88,33 @@ class ExplainedWriter:
         self.file: h5py.File = h5py.File(self._path, "w", rdcc_nbytes=CHUNK_CACHE)
         self.file.attrs.update(self._attributes)
         self.file["coords"] = self._coords
-        self.file.create_dataset("sequence", (count, length, 4), np.uint8, chunks=(chunk, length, 4), **ZIPPED)
+        # Kept open, for HDF5 packs what its cache holds of an array when the last handle of it is closed.
+        self._arrays: dict[str, h5py.Dataset] = {}
+
+        def add(name: str, shape: tuple[int, ...], dtype: type, **more: Any) -> None:
+            self._arrays[name] = self.file.create_dataset(name, shape, dtype, **more)
+
+        add("sequence", (count, length, 4), np.uint8, chunks=(chunk, length, 4), **ZIPPED)
         for name in self._heads:
-            group = self.file.create_group(name)
-            group.create_dataset("hypothetical", (count, length, 4), np.float32, chunks=(chunk, length, 4), **ZIPPED)
-            group.create_dataset("observed", (count, length), np.float32, chunks=(chunk, length), **ZIPPED)
+            add(f"{name}/hypothetical", (count, length, 4), np.float32, chunks=(chunk, length, 4), **ZIPPED)
+            add(f"{name}/observed", (count, length), np.float32, chunks=(chunk, length), **ZIPPED)
             for column in ("delta", "difference"):
-                group.create_dataset(column, (count,), np.float64)
+                add(f"{name}/{column}", (count,), np.float64)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.file.close()
+        try:
+            if error is None:
+                # A full disk is an error here, where closing might pass over it.
+                self.file.flush()
+        finally:
+            self.file.close()
 
     def put_sequence(self, where: slice, codes: np.ndarray) -> None:
         """Write the sequence of some regions, ``(batch, length) uint8`` base codes."""
-        self.file["sequence"][where] = one_hot(codes).astype(np.uint8)
+        self._arrays["sequence"][where] = one_hot(codes).astype(np.uint8)
 
     def put(self, where: slice, head: str, scores: Attributions) -> None:
         """Write the scores of a head for some regions."""
-        group = self.file[head]
-        group["hypothetical"][where], group["observed"][where] = scores.hypothetical, scores.observed
-        group["delta"][where], group["difference"][where] = scores.delta, scores.difference
+        for column in ("hypothetical", "observed", "delta", "difference"):
+            self._arrays[f"{head}/{column}"][where] = getattr(scores, column)

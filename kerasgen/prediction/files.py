@@ -95,12 +95,19 @@ class PredictionsWriter:
         import h5py
 
         self.file: h5py.File = h5py.File(self._path, "w", rdcc_nbytes=CHUNK_CACHE)
+        # Kept open, for HDF5 packs what its cache holds of an array when the last handle of it is closed.
+        self._arrays: dict[str, h5py.Dataset] = {}
         self.file.attrs.update(self._attributes)
         self.file["coords"] = self._coords
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.file.close()
+        try:
+            if error is None:
+                # A full disk is an error here, where closing might pass over it.
+                self.file.flush()
+        finally:
+            self.file.close()
 
     def put(self, where: slice, labels: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Write some samples' labels and outputs, one array per output of the model.
@@ -113,11 +120,11 @@ class PredictionsWriter:
         for kind, arrays in (("lab", labels), ("pred", outputs)):
             for i, array in enumerate(arrays):
                 name = f"{kind}_{i}"
-                if name not in self.file:
+                if name not in self._arrays:
                     chunks = (min(_ROWS, len(self._coords)), *array.shape[1:])
                     shape = (len(self._coords), *array.shape[1:])
-                    self.file.create_dataset(name, shape, np.float32, chunks=chunks, **ZIPPED)
-                self.file[name][where] = array
+                    self._arrays[name] = self.file.create_dataset(name, shape, np.float32, chunks=chunks, **ZIPPED)
+                self._arrays[name][where] = array
 
 
 def coordinates(database: Database, windows: Windows) -> np.ndarray:
