@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What nobody imports needs no compiling; Python compiles the rest as it is imported.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 # Processes that share the tests. Each takes the tests of half the files, and when it is done, some of the other's.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --durations 30 --durations-min 1
@@ -18,7 +19,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test lint
 	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) -m backend
+	KERAS_BACKEND=jax $(PYTEST) -m backend $(addprefix --ignore tests/,db_ingest examples real)
 
 quick: $(VENV)/installed-test lint
 	$(PYTEST) -m "not slow and not real" $(addprefix --ignore tests/,e2e examples kerasgen/training kerasgen/track_models)
@@ -32,11 +33,11 @@ lint: $(VENV)/installed-test
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "kerasgen needs Python 3.11 to 3.13; set PYTHON=... to one")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --editable .
+	$(PIP_INSTALL) --editable .
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(PIP) install --quiet --editable '.[test]'
+	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import shutil
@@ -34,6 +35,9 @@ import numpy as np
 import psutil
 import pytest
 from forked import Launcher
+
+# Compilers leave millions of objects alive; as commands do, look through them seldom.
+gc.set_threshold(100_000, 20, 100)
 
 # On a disk, each file that is written safely makes its test wait; in memory none does.
 MEMORY, ROOM = "/dev/shm", 8 * 2**30
