@@ -1,6 +1,6 @@
 # make demo: the whole path on simulated data, ending with demo/report.html
 # make test: lint, types and all tests, on TensorFlow and then on JAX
-# make quick: lint, types and the tests that train nothing and start no server, in under three minutes
+# make quick: lint, types and the tests that compile no model and start no server, in a few minutes
 # Each sets up .venv first; they need python3 (3.11 to 3.13, with venv) and make.
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ test: $(VENV)/installed-test lint
 	KERAS_BACKEND=jax $(PYTEST) -m backend $(addprefix --ignore tests/,db_ingest examples real)
 
 quick: $(VENV)/installed-test lint
-	$(PYTEST) -m "not slow and not real" $(addprefix --ignore tests/,e2e examples kerasgen/training kerasgen/track_models)
+	$(PYTEST) -m "not slow and not real and not backend" $(addprefix --ignore tests/,e2e examples kerasgen/training kerasgen/track_models)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
