@@ -171,14 +171,16 @@ class Overrides:
     ) -> None:
         every = {name: found for kind in kinds for name, found in kind.parameters().items()}
         chosen = list(only) or [name for name in every if name not in set(without)]
+        texts = {name: every[name].setting.help for name in chosen} | dict(help or {})
         self.parameters = [
-            dataclasses.replace(every[name], default=None, annotation=without_none(every[name].annotation) | None)
+            dataclasses.replace(
+                every[name],
+                default=None,
+                annotation=without_none(every[name].annotation) | None,
+                setting=dataclasses.replace(every[name].setting, help=texts[name]),
+            )
             for name in chosen
         ]
-        for place, parameter in enumerate(self.parameters):
-            text = (help or {}).get(parameter.name, parameter.setting.help)
-            setting = dataclasses.replace(parameter.setting, help=text)
-            self.parameters[place] = dataclasses.replace(parameter, setting=setting)
 
 
 def takes_settings(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -62,8 +62,8 @@ def write_bigwigs(
         read = stack.enter_context(_in_order(order, length, len(paths), read, most, Path(temporary[0]).parent))
         chromosome, start = chromosome[order], start[order]
         for name, place in zip(writers[0].chromosomes, places, strict=True):
-            here = np.flatnonzero(chromosome == place)
-            for origin, means in _means(here, start, length, len(paths), read, most):
+            ranks = np.flatnonzero(chromosome == place)
+            for origin, means in _means(ranks, start, length, len(paths), read, most):
                 low, high = max(0, -origin), min(len(means), sizes[name] - origin)
                 for writer, values in zip(writers, means[low:high].T, strict=True):
                     _add(writer, name, origin + low, values)
