@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from db_ingest.errors import InputError
+from db_ingest.errors import InputError, KerasgenError
 from db_ingest.layout.genome import Genome, shorten_names
 from kerasgen.database import Database
 from kerasgen.interpretation.files import Explained
@@ -64,7 +64,7 @@ def genome_of(found: Explained, more: Iterable[str] = ()) -> tuple[str, ...]:
     try:
         with Database(found.database) as database:
             names = database.genome.names
-    except (InputError, OSError):
+    except (KerasgenError, OSError):
         names = ()
     return names if set(explained) <= set(names) else tuple(dict.fromkeys((*explained, *more)))
 

@@ -121,7 +121,7 @@ def score_bpnet(
         result: dict[str, Any] = {"task": task, "name": _name(found, task), "n": int(keep.sum())}
         table = {"chromosome": found.coords[keep, 0], "centre": found.coords[keep, 1], "strand": found.coords[keep, 2]}
         smooth = (smooth_observed_profile, smooth_predicted_profile)
-        result |= _output_scores(found, task, keep, pair, rng, table, smooth)
+        result |= _output_scores(_Scored(found, task, keep, pair, rng), table, smooth)
         if not heads.in_order(result):
             raise InputError(f"{predictions}: task {task} has fewer than 2 known labels; there is nothing to score")
         results.append(result)
@@ -188,15 +188,30 @@ def _count_agreement(label: np.ndarray, other: np.ndarray) -> dict[str, float | 
     return measured(heads.KINDS["counts"].metrics, label, other)
 
 
+class _Scored(NamedTuple):
+    """What of a predictions file is scored together.
+
+    Args:
+        found: the file.
+        task: channel of the outputs.
+        keep: ``(n,) bool``, the loci.
+        pair: labels of two replicates, each one array per output.
+        rng: of the shuffled baselines.
+    """
+
+    found: Predictions
+    task: int
+    keep: np.ndarray
+    pair: list[list[np.ndarray]] | None
+    rng: np.random.Generator
+
+
 def _count_scores(
-    found: Predictions,
+    scored: _Scored,
     place: int,
-    task: int,
-    keep: np.ndarray,
-    pair: list[list[np.ndarray]] | None,
-    rng: np.random.Generator,
     table: dict[str, np.ndarray],
 ) -> dict[str, dict[str, float | None]]:
+    found, task, keep, pair, rng = scored
     label, predicted = (values[keep] for values in _log_counts(found, place, task))
     table["observed_log_count"], table["predicted_log_count"] = label, predicted
     scores = {
@@ -212,15 +227,12 @@ def _count_scores(
 
 
 def _output_scores(
-    found: Predictions,
-    task: int,
-    keep: np.ndarray,
-    pair: list[list[np.ndarray]] | None,
-    rng: np.random.Generator,
+    scored: _Scored,
     table: dict[str, np.ndarray],
     smooth: tuple[bool, bool],
 ) -> dict[str, HeadScores]:
     """Scores of every output that has the task, by its name; adds the values of the loci to the table."""
+    found, task, keep, pair, rng = scored
     outputs = found.spec.outputs
     places = {name: place for place, name in enumerate(heads.names_of(outputs)) if task < outputs[place].width}
     scores: dict[str, HeadScores] = {}
@@ -228,9 +240,9 @@ def _output_scores(
         place, kind = places[name], heads.name_of_kind(name)
         columns: dict[str, np.ndarray] = {}
         if kind == "counts":
-            scores[name] = _count_scores(found, place, task, keep, pair, rng, columns)
+            scores[name] = _count_scores(scored, place, columns)
         elif kind == "profile":
-            scores[name] = _profile_scores(found, place, task, keep, pair, rng, columns, smooth)
+            scores[name] = _profile_scores(scored, place, columns, smooth)
         else:
             labels, predicted = (each[place][keep, ..., task] for each in (found.labels, found.outputs))
             replicates = None if pair is None else [each[place][keep, ..., task] for each in pair]
@@ -240,17 +252,14 @@ def _output_scores(
 
 
 def _profile_scores(
-    found: Predictions,
+    scored: _Scored,
     place: int,
-    task: int,
-    keep: np.ndarray,
-    pair: list[list[np.ndarray]] | None,
-    rng: np.random.Generator,
     table: dict[str, np.ndarray],
     smooth: tuple[bool, bool],
 ) -> dict[str, dict[str, float | None]]:
     from scipy.special import softmax
 
+    found, task, keep, pair, rng = scored
     counts = found.labels[place][keep, :, task].astype(np.float64)
     logits = found.outputs[place][keep, :, task].astype(np.float64)
     has_counts = np.nan_to_num(counts).sum(axis=1) > 0
