@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("database")
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--units", type=int, default=64, help="units of each LSTM")
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 6, 12])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
@@ -50,7 +51,7 @@ def main() -> None:
             if not path_of(prefix, "keras").exists() or "r2" not in open_bundle(prefix).config:
                 train_epilstm(
                     args.database, str(prefix),
-                    model_params=[f"bottleneck={size}"], epochs=args.epochs, seed=seed, overwrite=True,
+                    model_params=[f"bottleneck={size}", f"units={args.units}"], epochs=args.epochs, seed=seed, overwrite=True,
                 )  # fmt: skip
             found = open_bundle(prefix)
             own = Normalisation.from_json(found.config["normalisation"])

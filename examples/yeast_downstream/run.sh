@@ -4,7 +4,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 data=$(cd "${1:?usage: run.sh DATA [OUT [FLAGS]]}" && pwd)
 out=${2:-yeast_downstream}
-epochs=${EPOCHS:-10}
+epochs=${EPOCHS:-10} units=${UNITS:-64}
 mkdir -p "$out"
 
 binned=$data/yeast_binned_tracks
@@ -22,7 +22,7 @@ embed() {
         --train_chroms chrII chrIV chrXVI --chroms chrII chrIV chrXVI --overwrite
     gen_train --architecture_spec epilstm --tdb_array "$out/database" --model_prefix "$out/${task}_epilstm" \
         --assays "${tracks[@]}" --train_chroms chrII chrIV --validation_chroms chrXVI --model_params bottleneck=3 \
-        --batch_size 16 --epochs "$epochs" --overwrite
+        "units=$units" --batch_size 16 --epochs "$epochs" --overwrite
     gen_train --architecture_spec avocado --tdb_array "$out/database" --model_prefix "$out/${task}_avocado" \
         --assays "${tracks[@]}" --train_chroms chrII chrIV chrXVI --preset published --model_params n_layers=1 \
         n_nodes=64 n_celltype_factors=4 n_assay_factors=8 n_25bp_factors=4 n_250bp_factors=6 n_5kbp_factors=6 \

@@ -41,18 +41,22 @@ def epilstm(**params: Any) -> Case:
 
 CASES = {
     "bpnet": [
-        bpnet([(120, 4)], [(60, 1), (1,)]),
-        bpnet([(121, 4)], [(60, 2), (2,)]),
+        bpnet([(121, 4)], [(60, 1), (1,)]),
         bpnet([(120, 4)], [(60, 6), (6,)]),
-        bpnet([(120, 4), (60, 2)], [(60, 2), (2,)]),
         bpnet([(120, 4), (60, 2), (2,)], [(60, 2), (1,)]),
         bpnet([(120, 4), (2,)], [(60, 2), (2,)], control_counts_pooling="none"),
         bpnet([(120, 4)], [(60, 2)]),
         bpnet([(120, 4)], [(3,)]),
         bpnet([(100, 4)], [(100, 2), (2,)], padding="same"),
-        bpnet([(120, 4)], [(60, 2), (2,)], counts_pooling="rates"),
         bpnet([(150, 4)], [(60, 2), (2,)], counts_pooling="bins", counts_bin=30, trunk_length=110),
-        bpnet([(160, 4)], [(60, 2), (2,)], dropout=0.2, counts_dropout=0.3, dilated_kernel_size=5),
+        bpnet(
+            [(160, 4)],
+            [(60, 2), (2,)],
+            counts_pooling="rates",
+            dropout=0.2,
+            counts_dropout=0.3,
+            dilated_kernel_size=5,
+        ),
         bpnet([(120, 4)], [OutputShape((6, 2), "binned", 16)]),
         bpnet([(120, 4)], [OutputShape((3,), "labels")], counts_dropout=0.2),
         bpnet([(120, 4)], [OutputShape((6, 2), "labels", 10)], counts_dropout=0.2),
@@ -63,20 +67,17 @@ CASES = {
     ],
     "avocado": [
         avocado(),
-        avocado(n_layers=1),
+        avocado(n_layers=1, dropout=0.05),
         avocado(n_layers=3, genome_dropout=0.1),
-        avocado(n_nodes=128, dropout=0.05),
         avocado(7),
-        avocado(7, residual=True),
+        avocado(7, residual=True, n_nodes=128),
     ],
     "epilstm": [
         epilstm(),
-        epilstm(look_ahead=0),
-        epilstm(mask=True),
-        epilstm(direct=False),
+        epilstm(look_ahead=0, mask=True),
+        epilstm(direct=False, bottleneck=9),
         epilstm(units=0, look_ahead=0),
         epilstm(code="state", units=3, direct=False, cell="softsign", look_ahead=0),
-        epilstm(bottleneck=9),
     ],
 }
 """What each family of the registry is tried on."""

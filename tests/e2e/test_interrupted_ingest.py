@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 SIZES = {"chr1": 33_000_000, "chr2": 2_500_000}
 CHUNKS = 3
 SEED = int(os.environ.get("KERASGEN_TEST_SEED", "20261121"))
-KILLS = int(os.environ.get("KERASGEN_TEST_KILLS", "24"))
+KILLS = int(os.environ.get("KERASGEN_TEST_KILLS", "12"))
 
 Process = subprocess.Popen[str] | Forked
 
@@ -241,7 +241,7 @@ def how_far(database: Path) -> str:
     return "some chunks" if chunks(database) else "rows staged"
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(1, KILLS), (2, KILLS // 8)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, KILLS), (2, KILLS // 4)])
 def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experiment, whole, tmp_path, workers, kills):
     chance = random.Random(SEED + workers)
     databases, rounds, left = 0, 0, kills

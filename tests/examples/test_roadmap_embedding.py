@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "roadmap_embedding"
 
 
 def test_one_epoch_is_better_than_components_and_is_written(tmp_path: Path, real_data: Path) -> None:
-    flags = ("--sizes", "12", "--seeds", "0", "--epochs", "1")
+    flags = ("--sizes", "12", "--seeds", "0", "--epochs", "1", "--units", "16")
     done = served.run(EXAMPLE / "run.sh", str(real_data), str(tmp_path), *flags)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "table.tsv").open() as file:

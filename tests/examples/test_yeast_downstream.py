@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "yeast_downstream"
 def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("yeast_downstream")
     flags = ("--rounds", "15", "--learning_rate", "0.3", "--threads", "1")
-    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *flags, EPOCHS="1")
+    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *flags, EPOCHS="1", UNITS="8")
     assert done.returncode == 0, done.stderr
     return folder
 

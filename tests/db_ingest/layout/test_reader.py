@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,25 +43,21 @@ from db_ingest.layout.reader import Reader
 
 uri, member, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
 wanted = {int(row): np.array(cells, np.float32) for row, cells in json.loads(sys.stdin.readline()).items()}
-times, ended = 0, False
-print("reading", flush=True)
-import os, threading
-threading.Thread(target=lambda: (sys.stdin.read(), globals().update(ended=True)), daemon=True).start()
 held = Reader(uri)
-while not ended:
+while True:
     fresh = Reader(uri)
     for reader in (held, fresh):
         for row, cells in wanted.items():
             np.testing.assert_array_equal(reader.read(member, row, np.array([0]), np.array([length])), cells)
     fresh.close()
-    times += 1
-print(times, flush=True)
+    print("read", flush=True)
 """
 
 
 def test_another_process_reads_right_values_while_consolidation_goes_on(db):
     wanted = {row: db.cells["counts/cuts", row].tolist() for row in (0, 1)}
     command = [sys.executable, "-c", READING, db.uri, "counts/cuts", str(GENOME.length)]
+    read = 0
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -69,16 +66,26 @@ def test_another_process_reads_right_values_while_consolidation_goes_on(db):
         assert process.stderr is not None
         process.stdin.write(json.dumps(wanted) + "\n")
         process.stdin.flush()
-        assert process.stdout.readline() == "reading\n"
-        for dataset in "cdef":
-            db.add("cuts", dataset)
-            db.add("cuts", dataset)
+
+        def count() -> None:
+            nonlocal read
+            for _ in process.stdout:
+                read += 1
+
+        counter = threading.Thread(target=count)
+        counter.start()
+        changes = 0
+        # As many changes as it takes until the other, however slow, has read 20 times in between.
+        while (changes < 4 or read < 20) and process.poll() is None:
+            db.add("cuts", "cdef"[changes % 4])
+            db.add("cuts", "cdef"[changes % 4])
             db.save()
             consolidate(db.uri)
-        process.stdin.close()
-        said, errors = process.stdout.read(), process.stderr.read()
-    assert errors == ""
-    assert int(said) > 20
+            changes += 1
+        process.kill()
+        counter.join()
+        assert process.stderr.read() == ""
+    assert read >= 20
     db.check()
 
 

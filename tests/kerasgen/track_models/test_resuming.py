@@ -60,17 +60,14 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_database(tmp_path_factory.mktemp("resuming"), simulated())
 
 
-def keeping_states(monkeypatch: pytest.MonkeyPatch, folder: Path, dies: tuple[int, int, str] | None = None) -> Path:
-    """Copy the last state written to a file; with ``dies``, end at that member and epoch before or after writing."""
+def keeping_states(monkeypatch: pytest.MonkeyPatch, folder: Path, dies_after: int | None = None) -> Path:
+    """Copy the last state written to a file; with ``dies_after``, end when that of this epoch is written."""
     real, copy = state.save, folder / "last.npz"
 
     def save(prefix, model, progress, run, more=None):
-        now = dies is not None and (progress.member, progress.epoch) == dies[:2]
-        if now and dies[2] == "before":
-            raise Killed
         real(prefix, model, progress, run, more)
         shutil.copy(f"{prefix}.state/checkpoint.npz", copy)
-        if now:
+        if progress.epoch == dies_after:
             raise Killed
 
     monkeypatch.setattr(state, "save", save)
@@ -91,23 +88,39 @@ def losses(prefix: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def whole(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ensemble trained without interruption, and its last state."""
+    """An ensemble trained without interruption, its last state, and what was there at each moment of a state.
+
+    ``when/MEMBER.EPOCH.before`` and ``after``: all files of the training as the state of an epoch was not written yet,
+    or just had been. Who kills the training at that moment leaves these.
+    """
     folder = tmp_path_factory.mktemp("whole")
+    real = state.save
+
+    def save(prefix, model, progress, run, more=None):
+        def copy(when: str) -> None:
+            moment = folder / "when" / f"{progress.member}.{progress.epoch}.{when}"
+            moment.mkdir(parents=True)
+            for path in folder.glob("m*"):
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, moment / path.name)
+
+        copy("before")
+        real(prefix, model, progress, run, more)
+        copy("after")
+        shutil.copy(f"{prefix}.state/checkpoint.npz", folder / "last.npz")
+
     with pytest.MonkeyPatch.context() as patch:
-        keeping_states(patch, folder)
+        patch.setattr(state, "save", save)
         train_epilstm(uri, str(folder / "m"), **FLAGS)
     return folder / "m"
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("dies", [(0, 2, "before"), (0, 3, "after"), (1, 2, "after")])
+@pytest.mark.parametrize("moment", ["0.2.before", "0.3.after", "1.2.after"])
 def test_interrupted_epilstm_ends_with_the_same_weights_optimizer_and_history(
-    uri: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: tuple[int, int, str]
+    uri: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        keeping_states(patch, tmp_path, dies)
-        with pytest.raises(Killed):
-            train_epilstm(uri, str(tmp_path / "m"), **FLAGS)
+    shutil.copytree(whole.parent / "when" / moment, tmp_path, dirs_exist_ok=True)
+    assert (tmp_path / "m.state").is_dir()
     assert not (tmp_path / "m.keras").exists()
     assert not (tmp_path / "m.json").exists()
     last = keeping_states(monkeypatch, tmp_path)
@@ -141,20 +154,17 @@ COMMAND.run()
 
 
 @pytest.mark.slow
-@pytest.mark.backend
-def test_killed_command_goes_on(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    alone = {**FLAGS, "seed": 1234, "n_models": 1, "epochs": 4, "patience": 4, "gap_bins": 400}
-    train_epilstm(uri, str(tmp_path / "whole"), **alone)
-    flags = ["--model_params", *FLAGS["model_params"], "--transformation", "None", "--epochs", "4", "--patience", "4"]
-    words = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--batch_size", "8", *flags]
-    words += ["--model_prefix", str(tmp_path / "cut")]
+def test_killed_command_goes_on(uri: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--model_prefix", str(tmp_path / "cut")]
+    words += ["--model_params", *FLAGS["model_params"], "--transformation", "None"]
+    words += [f"--{name}={FLAGS[name]}" for name in ("epochs", "batch_size", "seed", "n_models", "gap_bins")]
     died = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, stderr=subprocess.PIPE, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert state.load(tmp_path / "cut")[0].epoch == 2
     assert COMMAND.run([*words, "--resume"]) == 0
     assert "resuming after epoch" in capsys.readouterr().err
-    same_weights(tmp_path / "whole", tmp_path / "cut", ("keras",))
-    np.testing.assert_allclose(losses(tmp_path / "cut"), losses(tmp_path / "whole"), rtol=1e-5)
+    same_weights(whole, tmp_path / "cut")
+    np.testing.assert_allclose(losses(tmp_path / "cut"), losses(whole), rtol=1e-5)
 
 
 @pytest.mark.backend
@@ -198,7 +208,7 @@ def test_resuming_needs_the_same_training(uri: str, tmp_path: Path, whole: Path)
     with pytest.raises(InputError, match="there is no training to resume. Leave out --resume"):
         train_epilstm(str(own), prefix, resume=True, **FLAGS)
     with pytest.MonkeyPatch.context() as patch:
-        keeping_states(patch, tmp_path, (0, 1, "after"))
+        keeping_states(patch, tmp_path, dies_after=1)
         with pytest.raises(Killed):
             train_epilstm(str(own), prefix, **FLAGS)
     for flags, message in (
@@ -217,12 +227,10 @@ def test_resuming_needs_the_same_training(uri: str, tmp_path: Path, whole: Path)
         train_epilstm(uri, str(whole), resume=True, **FLAGS)
 
 
-def test_training_that_begins_anew_forgets_the_interrupted_one(uri: str, tmp_path: Path) -> None:
+def test_training_that_begins_anew_forgets_the_interrupted_one(uri: str, whole: Path, tmp_path: Path) -> None:
     flags = {**FLAGS, "n_models": 1, "epochs": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        keeping_states(patch, tmp_path, (0, 1, "after"))
-        with pytest.raises(Killed):
-            train_epilstm(uri, str(tmp_path / "m"), **flags)
+    shutil.copytree(whole.parent / "when" / "0.1.after", tmp_path, dirs_exist_ok=True)
+    assert (tmp_path / "m.state").is_dir()
     result = train_epilstm(uri, str(tmp_path / "m"), overwrite=True, **{**flags, "seed": 9})
     assert len(result.history) == 2
     assert sorted(path.name for path in tmp_path.glob("m*")) == ["m.json", "m.keras", "m.log.csv"]
