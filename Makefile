@@ -31,7 +31,8 @@ test-jax: $(VENV)/installed-test
 	    > $(VENV)/jax.log 2>&1; status=$$?; cat $(VENV)/jax.log; exit $$status
 
 quick: $(VENV)/installed-test lint
-	$(PYTEST) -n $(WORKERS) -m "not slow and not real and not backend" $(addprefix --ignore tests/,e2e examples kerasgen/training kerasgen/track_models)
+	$(PYTEST) -n $(WORKERS) -m "not slow and not real and not backend" --hypothesis-profile quick \
+	    $(addprefix --ignore tests/,e2e examples kerasgen/training kerasgen/track_models)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

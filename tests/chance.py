@@ -6,8 +6,5 @@ from hypothesis import settings
 
 
 def examples(number: int) -> settings:
-    """A number of examples in the suite, where they are always the same; ten times as many where new ones are sought.
-
-    See the profiles in ``conftest.py``.
-    """
-    return settings(max_examples=number if settings.default.derandomize else 10 * number)
+    """A number of examples in the suite; of another profile of ``conftest.py`` as many per 100 as it has itself."""
+    return settings(max_examples=max(1, number * settings.default.max_examples // 100))

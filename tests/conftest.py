@@ -45,12 +45,14 @@ if os.path.isdir(MEMORY) and min(shutil.disk_usage(MEMORY).free, psutil.virtual_
     os.environ.setdefault("TMPDIR", MEMORY)
     tempfile.tempdir = None  # pytest has asked for it before
 
-# The same 100 examples in each run; `pytest --hypothesis-profile explore` looks for new ones, and for more.
+# The same 100 examples in each run, or the first 20 of them with `pytest --hypothesis-profile quick`; `explore` looks
+# for new ones, and for more.
 CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
 hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=CHECKS, max_examples=1000)
 hypothesis.settings.register_profile(
     "suite", hypothesis.settings.get_profile("explore"), derandomize=True, database=None, max_examples=100
 )
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=20)
 hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]

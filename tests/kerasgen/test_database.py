@@ -8,7 +8,8 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, NoDatabaseError
@@ -40,7 +41,7 @@ windows = st.lists(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(places=windows, length=st.integers(1, 900))
 def test_windows_anywhere_equal_pysam_and_pybigwig(
     database: Database, simulated: Path, places: list[tuple[str, int]], length: int

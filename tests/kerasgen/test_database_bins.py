@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest import ingest
@@ -91,7 +92,7 @@ def by_hand(values: np.ndarray, first: int, length: int, bin: int, aggregation: 
 windows = st.lists(st.tuples(st.sampled_from(sorted(SIZES)), st.integers(-3, 3)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     places=windows,
     far=st.integers(0, 150),
@@ -158,7 +159,7 @@ def test_windows_off_the_grid_and_unknown_words_are_refused(uris):
             database.bins([track], ["chr1"], [0], 5, 0)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     places=st.lists(st.tuples(st.sampled_from(sorted(SIZES)), st.integers(-700, 3_700)), min_size=1, max_size=12),
     length=st.integers(1, 900),

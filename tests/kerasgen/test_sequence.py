@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from chance import examples
 from deeplift.dinuc_shuffle import dinuc_shuffle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.formats.fasta import encode
@@ -37,7 +38,7 @@ def test_one_hot_round_trips_and_reverse_complement_is_its_own_inverse(values: n
     assert sequence.to_text(sequence.reverse_complement(values)) == complement
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(codes, st.integers(0, 2**31))
 def test_shuffle_keeps_every_dinucleotide_and_both_ends(values: np.ndarray, seed: int) -> None:
     for shuffled in sequence.dinucleotide_shuffle(values, 3, seed):

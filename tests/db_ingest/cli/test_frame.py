@@ -176,6 +176,7 @@ def test_unexpected_failure_ends_with_1_and_one_line_and_debug_shows_where(capsy
     assert 'raise KeyError(f"first' in said
 
 
+@pytest.mark.slow
 def test_debug_adds_the_traceback_and_keeps_the_line_and_the_status(words):
     words["ref_fasta"] += ".none"
     plain, debug = script("gen_ingest", *line(words)), script("gen_ingest", *line(words), "--debug")
@@ -253,6 +254,7 @@ def test_quiet_says_only_warnings_and_nothing_on_standard_error_when_all_is_well
     assert said.out.endswith(f"{words['tdb_array']}: 1 track(s) written, 0 unchanged\n")
 
 
+@pytest.mark.slow
 def test_ingest_and_info_as_scripts(words, uri):
     done = script("gen_ingest", *line(words))
     assert (done.returncode, done.stderr) == (0, "")

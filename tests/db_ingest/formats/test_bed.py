@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -36,7 +37,7 @@ def in_order(rows: list[tuple]) -> list[tuple]:
     return sorted(rows, key=lambda row: (GENOME.names.index(row[0]), row[1]))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(peaks(), min_size=1, max_size=20))
 def test_narrow_peaks_written_and_read_are_the_same(rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +66,7 @@ def test_narrow_peaks_written_and_read_are_the_same(rows):
     assert table.summit_or_centre.tolist() == centre
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(peaks(), min_size=1, max_size=20))
 def test_spans_are_the_union_on_the_position_axis(rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +230,7 @@ def test_a_score_that_is_no_number_is_refused_and_a_dot_is_missing(tmp_path):
         bed.read(path, Genome(("chr1",), (100,)))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     rows=st.lists(peaks(), min_size=1, max_size=12),
     between=st.lists(

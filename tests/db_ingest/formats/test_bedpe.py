@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -35,7 +36,7 @@ def mates(draw) -> tuple:
     return name, start, draw(st.integers(start + 1, SIZES.get(name, 500)))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(st.tuples(mates(), mates()), max_size=25),
     st.sampled_from([[0, 0], [4, -4]]),

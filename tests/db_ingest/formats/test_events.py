@@ -46,6 +46,7 @@ def batches(found: tuple[np.ndarray, ...], coverage: bool, step: int = 1_700):
         yield EventBatch(chromosome, start, end if coverage else None, channel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1 << 15, 1 << 28])
 @pytest.mark.parametrize(("coverage", "length"), [(False, 2), (True, 40), (True, 2 * STRETCH)])
 def test_counts_are_those_of_numpy_wherever_the_read_begins(rng, coverage, length, memory):

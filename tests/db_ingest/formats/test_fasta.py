@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -100,7 +101,7 @@ def test_bgzipped_file_cut_between_blocks_is_refused(inputs):
         dict(fasta.read(path))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     sequences=st.lists(st.text("ACGTNacgtnRy*-.", max_size=40), min_size=1, max_size=4),
     width=st.integers(1, 50),

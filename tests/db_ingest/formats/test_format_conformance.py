@@ -65,7 +65,7 @@ class Database:
         assert track["checksums"] == {name: f"{zlib.crc32(here.tobytes()):08x}" for name, here in cells.items()}
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "db") if request.param == "disk" else request.getfixturevalue("s3").uri("db")
 

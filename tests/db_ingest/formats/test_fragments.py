@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -64,7 +65,7 @@ def rows(draw) -> tuple:
 CHANNELS = st.builds(Channel, st.sampled_from([None, "+", "-"]), st.sampled_from([None, "T cell", "B"]))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(rows(), min_size=1, max_size=25),
     st.lists(CHANNELS, min_size=1, max_size=6),

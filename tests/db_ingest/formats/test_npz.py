@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError, MissingFileError
@@ -32,7 +33,7 @@ def open_(path: Path, naming: Naming = NAMING, **options: object) -> npz.BinnedA
     return reader
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     size=st.integers(1, 300),
     bin=st.integers(1, 60),

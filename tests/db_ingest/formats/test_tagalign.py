@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -37,7 +38,7 @@ def reads(draw) -> tuple:
     return name, start, end, "N", 1000, draw(st.sampled_from("+-"))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(reads(), max_size=25), st.sampled_from([[0, 0], [4, -4], [-3, 9]]))
 def test_five_prime_ends_are_those_of_a_count_by_hand(rows, shift):
     rows = [*rows, ("chr2", 10, 20, "N", 0, "-")]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import py2bit
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from twobit_writer import encode
 
@@ -24,7 +25,7 @@ def codes_of(bases: str) -> list[int]:
     return ["ACGT".find(base) if base in "ACGT" else 4 for base in bases.upper()]
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     sequences=st.dictionaries(
         st.text("abcXYZ019._", min_size=1, max_size=9),
@@ -57,6 +58,7 @@ def test_every_stretch_of_every_sequence_is_read(sequences, order, version, data
             theirs.close()
 
 
+@pytest.mark.slow
 def test_long_sequence_is_the_one_of_py2bit(tmp_path):
     rng = np.random.default_rng(3)
     size = 4 * twobit._BLOCK + 4_321

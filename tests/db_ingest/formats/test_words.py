@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.formats.text.words import UNKNOWN, Words
@@ -19,7 +20,7 @@ def fields(words: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 WORDS = st.lists(st.text(max_size=6), min_size=1, max_size=80)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(WORDS, WORDS)
 def test_words_are_numbered_as_they_come_and_found_again(known, asked):
     words = Words()

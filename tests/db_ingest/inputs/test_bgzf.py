@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import pysam
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -23,7 +24,7 @@ def write(path, *pieces: bytes):
     return path
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(pieces=st.lists(st.binary(max_size=3_000), max_size=6), threads=st.integers(1, 3))
 def test_content_is_that_of_gzip(tmp_path, pieces, threads):
     path = write(tmp_path / "a.gz", *pieces)

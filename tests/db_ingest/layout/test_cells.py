@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import tiledb
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.layout import arrays, cells, schema
@@ -25,7 +26,7 @@ def member(request, tmp_path_factory):
         yield array, row, written
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     edges=st.lists(st.integers(0, GENOME.length), min_size=2, max_size=60, unique=True).map(sorted),
     chunk=st.sampled_from([64, 256, 2**24]),

@@ -54,6 +54,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_another_process_reads_right_values_while_consolidation_goes_on(db):
     wanted = {row: db.cells["counts/cuts", row].tolist() for row in (0, 1)}
     command = [sys.executable, "-c", READING, db.uri, "counts/cuts", str(GENOME.length)]

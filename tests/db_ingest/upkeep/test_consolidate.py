@@ -260,6 +260,7 @@ sys.addaudithook(look)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_database_is_right(tmp_path):
     db = Database(str(tmp_path / "db"))
     for dataset in "abc":

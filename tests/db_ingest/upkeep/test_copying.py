@@ -150,6 +150,7 @@ sys.addaudithook(look)
 """
 
 
+@pytest.mark.slow
 def test_killed_copy_is_not_visible_and_goes_on_where_it_ended(db, tmp_path):
     places = [str(tmp_path / f"killed{i}") for i in range(6)]
     assert kill_at_steps(KILLED.format(uri=db.uri), str(tmp_path / "whole"), places) > 40

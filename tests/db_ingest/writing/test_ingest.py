@@ -314,6 +314,7 @@ def test_one_file_may_be_read_in_several_ways_at_once(inputs, uri, stored, monke
     np.testing.assert_array_equal(catalogue.values("gaps", "k562", "big"), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"workers": 2}, {"workers": 2, "scheduler": "local"}], ids=["processes", "Dask"])
 def test_other_processes_write_the_same(inputs, uri, stored, read_bigwig, how):
     if "scheduler" in how:
@@ -770,6 +771,7 @@ def kept(uri: str, stored) -> dict[str, tuple]:
     }
 
 
+@pytest.mark.slow
 def test_work_that_broke_off_at_any_chunk_goes_on_there_and_does_nothing_twice(all_kinds, uri, stored, monkeypatch):
     counted = FullAfter(np.inf)
     monkeypatch.setattr(arrays, "put", counted)
@@ -792,6 +794,7 @@ def test_work_that_broke_off_at_any_chunk_goes_on_there_and_does_nothing_twice(a
         assert kept(again, stored) == whole
 
 
+@pytest.mark.slow
 def test_every_cell_of_a_run_that_broke_off_again_and_again_is_right(all_kinds, uri, stored, read_bigwig, monkeypatch):
     for _ in range(100):
         monkeypatch.setattr(arrays, "put", FullAfter(1))
@@ -813,6 +816,7 @@ def test_every_cell_of_a_run_that_broke_off_again_and_again_is_right(all_kinds, 
             np.testing.assert_array_equal(catalogue.values("grid", "k562", name), grid[name])
 
 
+@pytest.mark.slow
 def test_commit_that_failed_is_made_by_the_next_run_out_of_what_is_stored(all_kinds, uri, stored, monkeypatch):
     ingest(uri, **all_kinds)
     whole, replace = kept(uri, stored), storage.replace_bytes
@@ -864,6 +868,7 @@ def test_changed_file_is_not_put_together_with_what_is_left_of_the_old_one(
 # Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", ["", ".lock", "catalogue.json", "sequence", "signal/signal/__fragments", "mask/peaks"])
 def test_killed_ingest_leaves_a_readable_catalogue_or_none_and_the_next_run_completes(
     inputs, one_signal, uri, stored, read_bigwig, launcher, seen

@@ -139,6 +139,7 @@ def test_shuffled_labels_are_not_predicted(planted: Planted, tmp_path: Path, see
         assert low < 0.5 < high or abs(found["auROC"].value - 0.5) < 0.01
 
 
+@pytest.mark.slow
 def test_factors_shared_by_neighbours_do_not_leak(tmp_path: Path) -> None:
     """Neighbours share a label and random factors, as bins share coarse genome factors: nothing is to be learnt."""
     rng = np.random.default_rng(5)
@@ -197,6 +198,7 @@ def test_pairs_are_predicted_as_well_as_their_distance_allows(planted: Planted, 
     assert (tmp_path / "out.predictions.tsv").read_text().startswith("chrom1\tstart1\tend1\tchrom2\tstart2\tend2\t")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(planted: Planted, tmp_path: Path) -> None:
     labels = planted.write("again.tsv", planted.label)
     texts = []

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from labelled_tracks import BIN, write_database
 
@@ -184,7 +185,7 @@ def test_arcsinh_is_of_tracks_and_not_of_embeddings(with_embedding: Database) ->
     bin=st.sampled_from([1, 10, 25, 300]),
     reverse=st.booleans(),
 )
-@settings(max_examples=80)
+@examples(80)
 def test_parts_cover_a_region_in_its_direction(
     start: int, length: int, flank: int, parts: int, bin: int, reverse: bool
 ) -> None:

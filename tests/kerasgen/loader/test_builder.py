@@ -9,7 +9,8 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest.errors import InputError
@@ -65,7 +66,7 @@ places = st.lists(
 )
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(chosen=places, aggregation=st.sampled_from([None, "sum"]), log=st.booleans(), memory=st.booleans())
 def test_batches_equal_a_plain_reading(
     database: Database, simulated: Path, chosen: list, aggregation: str | None, log: bool, memory: bool

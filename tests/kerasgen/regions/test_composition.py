@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_database import SIZES, Small
 
@@ -34,7 +35,8 @@ def gc_of_each(codes: np.ndarray, centres: np.ndarray, flank: int) -> np.ndarray
         return (gc[high] - gc[low]) / (known[high] - known[low])
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
+@examples(25)
 @given(
     flank=FLANKS,
     names=st.sets(st.sampled_from(sorted(SIZES)), min_size=1),
@@ -84,7 +86,7 @@ def test_levels_are_half_a_percent_wide() -> None:
 runs_of_n = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 80)), max_size=8)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(runs=runs_of_n, flank=st.integers(1, 60), most=st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.99, 1.0]))
 def test_windows_with_too_many_n_are_found_without_a_look_at_each(runs: list, flank: int, most: float) -> None:
     genome = Genome(("a", "b", "c", "d"), (150, 3, 200, 64), tile=8)

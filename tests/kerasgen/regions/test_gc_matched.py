@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_ingest import intervals
@@ -30,7 +31,7 @@ def drawn_cells(matched, key: tuple[int, ...], count: int) -> np.ndarray:
     return position // STRIDE
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seed=st.integers(0, 1000), tolerance=st.sampled_from([0.005, 0.01, 0.02, 0.1, 1.0]), regions=st.integers(1, 800))
 def test_each_window_is_as_close_to_its_region_as_the_tolerance(seed: int, tolerance: float, regions: int) -> None:
     content = candidates(seed)

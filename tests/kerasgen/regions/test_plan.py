@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_database import RICH, SIZES, Small
 
@@ -94,7 +95,7 @@ WAYS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     way=st.sampled_from(WAYS),
     background=st.sampled_from(["random", "gc_matched", "bed"]),

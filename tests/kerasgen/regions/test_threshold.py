@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from chance import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from small_database import SIZES, Small
 
@@ -42,7 +43,7 @@ def test_partition_equals_a_scan_of_the_peak_file(database: Database, simulated:
     np.testing.assert_array_equal(flags_of(database, spans), wanted)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     attribute=st.sampled_from(["peak", "signal"]),
     datasets=st.sampled_from([["a"], ["b"], ["a", "b"]]),
