@@ -51,7 +51,8 @@ def main() -> None:
             if not path_of(prefix, "keras").exists() or "r2" not in open_bundle(prefix).config:
                 train_epilstm(
                     args.database, str(prefix),
-                    model_params=[f"bottleneck={size}", f"units={args.units}"], epochs=args.epochs, seed=seed, overwrite=True,
+                    model_params=[f"bottleneck={size}", f"units={args.units}"],
+                    epochs=args.epochs, seed=seed, overwrite=True,
                 )  # fmt: skip
             found = open_bundle(prefix)
             own = Normalisation.from_json(found.config["normalisation"])
