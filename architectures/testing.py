@@ -106,7 +106,7 @@ def check_training(model: keras.Model) -> None:
     losses = [float(np.ravel(model.train_on_batch(_one(data), _one(labels)))[0]) for _ in range(_STEPS)]
     # Means of a few, for dropout makes single ones jump.
     before, after = np.mean(losses[:4]), np.mean(losses[-4:])
-    _require(after < before, f"{_STEPS} steps of training changed the loss from {before:.4g} to {after:.4g}")
+    _require(bool(after < before), f"{_STEPS} steps of training changed the loss from {before:.4g} to {after:.4g}")
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     _require(all(np.isfinite(weight).all() for weight in weights), "a weight is not finite after training")
 
