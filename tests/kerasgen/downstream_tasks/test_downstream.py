@@ -123,20 +123,25 @@ def test_a_planted_level_is_found_at_its_strength(planted: Planted, tmp_path: Pa
         assert -0.03 < row(result, name).scores["R2"].value < 0.02
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_shuffled_labels_are_not_predicted(planted: Planted, tmp_path: Path, seed: int) -> None:
-    label = np.random.default_rng(seed).permutation(planted.label)
-    result = downstream(
-        planted.database, planted.write("shuffled.tsv", label), str(tmp_path / "out"), pca_components=2, **QUICK
-    )
-    rate = label.mean()
-    for name in ("tracks", "PCA 2 of tracks", "length"):
-        found = row(result, name).scores
-        assert abs(found["AP"].value - rate) < 0.04
-        low, high = found["AP"].interval
-        assert low - 0.01 < rate < high + 0.01
-        low, high = found["auROC"].interval
-        assert low < 0.5 < high or abs(found["auROC"].value - 0.5) < 0.01
+def test_shuffled_labels_are_not_predicted(planted: Planted, tmp_path: Path) -> None:
+    rate, models = planted.label.mean(), ("tracks", "PCA 2 of tracks", "length")
+    found: dict[str, list[float]] = {name: [] for name in models}
+    for seed in (1, 2, 3):
+        label = np.random.default_rng(seed).permutation(planted.label)
+        result = downstream(
+            planted.database, planted.write(f"shuffled{seed}.tsv", label), str(tmp_path / f"out{seed}"),
+            pca_components=2, **QUICK,
+        )  # fmt: skip
+        for name in models:
+            precision, auroc = (row(result, name).scores[score] for score in ("AP", "auROC"))
+            assert abs(precision.value - rate) < 0.04
+            assert precision.interval[0] - 0.01 < rate < precision.interval[1] + 0.01
+            # What leaks raises it. Below 0.5 it may fall by chance: trees learn what another fold has the opposite of.
+            assert auroc.interval[0] < 0.5 or abs(auroc.value - 0.5) < 0.01
+            assert auroc.value > 0.45
+            found[name].append(auroc.value)
+    for name in models:
+        assert np.mean(found[name]) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.slow
