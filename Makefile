@@ -19,8 +19,8 @@ PYTEST := $(BIN)/python -m pytest -q --dist worksteal --durations 30 --durations
 demo: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo/run.sh demo
 
-test: $(VENV)/installed-test lint
-	$(MAKE) --no-print-directory --jobs 2 test-tensorflow test-jax
+test: $(VENV)/installed-test
+	$(MAKE) --no-print-directory --jobs 3 lint test-tensorflow test-jax
 
 test-tensorflow: $(VENV)/installed-test
 	$(PYTEST) -n $(WORKERS)
