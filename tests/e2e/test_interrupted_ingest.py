@@ -241,7 +241,7 @@ def how_far(database: Path) -> str:
     return "some chunks" if chunks(database) else "rows staged"
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(1, KILLS), (2, KILLS // 6)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, KILLS), (2, KILLS // 4)])
 def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_database(experiment, whole, tmp_path, workers, kills):
     chance = random.Random(SEED + workers)
     databases, rounds, left = 0, 0, kills

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,16 +136,36 @@ def test_interrupted_epilstm_ends_with_the_same_weights_optimizer_and_history(
     assert not (tmp_path / "m.state").exists()
 
 
+KILLED = """
+import os, signal
+from kerasgen.cli.gen_train import COMMAND
+from kerasgen.training import state
+
+save = state.save
+
+def save_and_die(prefix, model, progress, run, more=None):
+    save(prefix, model, progress, run, more)
+    if progress.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+state.save = save_and_die
+COMMAND.run()
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.backend
-def test_the_same_command_goes_on(uri: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    shutil.copytree(whole.parent / "when" / "1.1.after", tmp_path, dirs_exist_ok=True)
-    words = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--model_prefix", str(tmp_path / "m"), "--resume"]
+def test_killed_command_goes_on(uri: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--architecture_spec", "epilstm", "--tdb_array", uri, "--model_prefix", str(tmp_path / "cut")]
     words += ["--model_params", *FLAGS["model_params"], "--transformation", "None"]
     words += [f"--{name}={FLAGS[name]}" for name in ("epochs", "batch_size", "seed", "n_models", "gap_bins")]
-    assert COMMAND.run(words) == 0
-    assert "resuming after epoch 1 of model 2 of 2" in capsys.readouterr().err
-    same_weights(whole, tmp_path / "m")
-    np.testing.assert_allclose(losses(tmp_path / "m"), losses(whole), rtol=1e-5)
+    died = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, stderr=subprocess.PIPE, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert state.load(tmp_path / "cut")[0].epoch == 2
+    assert COMMAND.run([*words, "--resume"]) == 0
+    assert "resuming after epoch" in capsys.readouterr().err
+    same_weights(whole, tmp_path / "cut")
+    np.testing.assert_allclose(losses(tmp_path / "cut"), losses(whole), rtol=1e-5)
 
 
 @pytest.mark.backend

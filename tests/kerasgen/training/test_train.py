@@ -96,6 +96,7 @@ COMMAND.run()
 
 
 @pytest.mark.slow
+@pytest.mark.backend
 def test_a_killed_training_resumes_to_the_same_weights(train_flags: dict, tmp_path: Path) -> None:
     flags = {**train_flags, "model_params": DROPOUT, "num_train": 28, "batch_size": 4, "epochs": 3, "state_every": 1}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
