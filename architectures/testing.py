@@ -99,10 +99,13 @@ def check_seed(family: ModuleType, case: Case) -> None:
 def check_training(model: keras.Model) -> None:
     """A few steps lower the loss, and every weight stays a number."""
     model.compile("adam", loss=["mse"] * len(model.outputs))
-    # Built before the first step, or TensorFlow would trace the step twice.
-    model.optimizer.build(model.trainable_variables)
     data = inputs_of(model)
     labels = [np.ones((len(data[0]), *tensor.shape[1:]), np.float32) for tensor in model.outputs]
+    # What the first step would make, for TensorFlow would then trace it twice: the optimizer's variables, and the
+    # running mean of each output's loss.
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=_one(labels), y_pred=_one([keras.ops.convert_to_tensor(array) for array in labels]))
+    model.reset_metrics()
     losses = [float(np.ravel(model.train_on_batch(_one(data), _one(labels)))[0]) for _ in range(_STEPS)]
     # Means of a few, for dropout makes single ones jump.
     before, after = np.mean(losses[:4]), np.mean(losses[-4:])

@@ -32,6 +32,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hypothesis
 import numpy as np
+import once
 import psutil
 import pytest
 from forked import Launcher
@@ -64,7 +65,11 @@ SLOW_FIXTURES = {"s3_server", "trained"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what waits for a slow fixture, and skip what needs real data where there is none."""
+    """Mark as slow what waits for a slow fixture, and skip what needs real data where there is none.
+
+    Tests of real data come first: they take longest, and a run whose last tests are short keeps all cores busy.
+    """
+    items.sort(key=lambda item: "real" not in item.keywords)
     for item in items:
         if isinstance(item, pytest.Function) and SLOW_FIXTURES.intersection(item.fixturenames):
             item.add_marker("slow")
@@ -93,6 +98,7 @@ def _memory_is_given_back(request: pytest.FixtureRequest, tmp_path_factory: pyte
     folder = tmp_path_factory.getbasetemp()
     if folder.is_relative_to(MEMORY) and not request.session.testsfailed:
         shutil.rmtree(folder, ignore_errors=True)
+        once.remove(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import once
 import pandas as pd
 import pyBigWig
 import pytest
@@ -21,10 +22,11 @@ SMALL = ("--epochs", "1", "--num_train", "64", "--num_valid", "32", "--model_par
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
-    folder = tmp_path_factory.mktemp("yeast_atac")
-    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *SMALL)
-    assert done.returncode == 0, done.stderr
-    return folder
+    def make(folder: Path) -> None:
+        done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *SMALL)
+        assert done.returncode == 0, done.stderr
+
+    return once.made(tmp_path_factory, "yeast_atac", make)
 
 
 def test_cuts_are_those_of_the_shifted_bigwig(out: Path, real_data: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import once
 import pandas as pd
 import pyBigWig
 import pytest
@@ -17,11 +18,12 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "yeast_downstream"
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
-    folder = tmp_path_factory.mktemp("yeast_downstream")
-    flags = ("--rounds", "15", "--learning_rate", "0.3", "--threads", "1")
-    done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *flags, EPOCHS="1", UNITS="8")
-    assert done.returncode == 0, done.stderr
-    return folder
+    def make(folder: Path) -> None:
+        flags = ("--rounds", "15", "--learning_rate", "0.3", "--threads", "1")
+        done = served.run(EXAMPLE / "run.sh", str(real_data), str(folder), *flags, EPOCHS="1", UNITS="8")
+        assert done.returncode == 0, done.stderr
+
+    return once.made(tmp_path_factory, "yeast_downstream", make)
 
 
 def test_labels_of_genes_are_rna_downstream_on_their_own_strand(out: Path, real_data: Path) -> None:

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import once
 import pyBigWig
 import pysam
 import pytest
@@ -194,14 +195,17 @@ def rows(samples: ModuleType, real_data: Path) -> dict[str, dict[str, dict[str, 
 @pytest.fixture(scope="module")
 def databases(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Database]:
     """The databases that the example makes, before it verifies them."""
-    folder = tmp_path_factory.mktemp("formats")
     script = EXAMPLE / "run.sh"
     ingest, loop, verify = script.read_text().partition("\nfor database in")
     assert loop
     assert "gen_db verify" in verify
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    words = ["bash", "-c", ingest, str(script), str(real_data), str(folder)]
-    subprocess.run(words, check=True, env={**os.environ, "PATH": path})
+
+    def make(folder: Path) -> None:
+        words = ["bash", "-c", ingest, str(script), str(real_data), str(folder)]
+        subprocess.run(words, check=True, env={**os.environ, "PATH": path})
+
+    folder = once.made(tmp_path_factory, "formats", make)
     return {name: Database(str(folder / name)) for name in TYPES}
 
 
