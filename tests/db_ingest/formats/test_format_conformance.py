@@ -65,29 +65,16 @@ class Database:
         assert track["checksums"] == {name: f"{zlib.crc32(here.tobytes()):08x}" for name, here in cells.items()}
 
 
-def _location(request: pytest.FixtureRequest, where: str, tmp_path: Path) -> str:
-    return str(tmp_path / "db") if where == "disk" else request.getfixturevalue("s3").uri("db")
-
-
 @pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return _location(request, request.param, tmp_path)
+    return str(tmp_path / "db") if request.param == "disk" else request.getfixturevalue("s3").uri("db")
 
 
-# Types differ in how files are read. What is written differs by folder alone, and S3 sees nothing else.
-ON_S3 = {case.folder: kind for kind, case in CASES.items()}.values()
-PLACES = [
-    *(pytest.param((kind, "disk"), id=f"{kind}-disk") for kind in CASES),
-    *(pytest.param((kind, "s3"), id=f"{kind}-s3", marks=pytest.mark.slow) for kind in ON_S3),
-]
-
-
-@pytest.fixture(params=PLACES)
-def database(request: pytest.FixtureRequest, tmp_path: Path, stored: Callable[[str], Any]) -> Database:
+@pytest.fixture(params=CASES)
+def database(request: pytest.FixtureRequest, place: str, tmp_path: Path, stored: Callable[[str], Any]) -> Database:
     folder = tmp_path / "files"
     folder.mkdir()
-    kind, where = request.param
-    return Database(_location(request, where, tmp_path), folder, kind, stored)
+    return Database(place, folder, request.param, stored)
 
 
 def test_every_type_has_a_case():
