@@ -25,6 +25,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from architectures.layers import make_metrics
+
 Explain = Callable[[keras.Model, Sequence[np.ndarray], np.ndarray], Sequence[tuple[np.ndarray, np.ndarray]]]
 """``(model, inputs, references) -> [(sums, differences), ...]``: for each output, the sum of the contributions of each
 example's sequence (the first input), ``(batch,)``, and what they should add up to: the output's target for the example
@@ -101,11 +103,9 @@ def check_training(model: keras.Model) -> None:
     model.compile("adam", loss=["mse"] * len(model.outputs))
     data = inputs_of(model)
     labels = [np.ones((len(data[0]), *tensor.shape[1:]), np.float32) for tensor in model.outputs]
-    # What the first step would make, for TensorFlow would then trace it twice: the optimizer's variables, and the
-    # running mean of each output's loss.
+    # Made before the first step, or TensorFlow would trace the step twice.
     model.optimizer.build(model.trainable_variables)
-    model.compute_loss(y=_one(labels), y_pred=_one([keras.ops.convert_to_tensor(array) for array in labels]))
-    model.reset_metrics()
+    make_metrics(model)
     losses = [float(np.ravel(model.train_on_batch(_one(data), _one(labels)))[0]) for _ in range(_STEPS)]
     # Means of a few, for dropout makes single ones jump.
     before, after = np.mean(losses[:4]), np.mean(losses[-4:])

@@ -14,6 +14,17 @@ def alone(tensors: list[Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else tensors
 
 
+def make_metrics(model: keras.Model) -> None:
+    """Have the running mean of each output's loss exist; else the first step makes it, and TensorFlow traces it twice.
+
+    Args:
+        model: compiled.
+    """
+    outputs = alone([keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs])
+    model.compute_loss(y=outputs, y_pred=outputs)
+    model.reset_metrics()
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Build the layers of the heads here: under a mixed policy they compute in the type of their weights, float32.

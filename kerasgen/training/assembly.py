@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from architectures.heads import OutputShape
-from architectures.layers import alone
+from architectures.layers import make_metrics
 from db_ingest.errors import InputError
 from kerasgen.loader.builder import BatchBuilder, keep_accepted
 from kerasgen.loader.sources import EpochSource
@@ -181,6 +181,4 @@ def compile_model(
     )
     model.optimizer.build(model.trainable_variables)
     if makes_metrics:
-        outputs = alone([keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs])
-        model.compute_loss(y=outputs, y_pred=outputs)
-        model.reset_metrics()
+        make_metrics(model)
